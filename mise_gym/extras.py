@@ -1,0 +1,39 @@
+"""Import optional packages, or say in one sentence how to get them."""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Final
+
+from mise_gym.errors import MissingExtraError
+
+EXTRA_OF: Final = {
+    "textworld": "textworld",
+    "torch": "train",
+    "transformers": "train",
+    "tokenizers": "train",
+    "matplotlib": "plot",
+    "tqdm": "train",
+    "stable_baselines3": "sb3",
+    "rich": "train",
+}
+"""Top-level package -> the extra of mise-gym that installs it."""
+
+
+def require(module: str) -> ModuleType:
+    """Import ``module`` and return it.
+
+    Args:
+        module: Dotted module name, for example ``"textworld"``.
+
+    Raises:
+        MissingExtraError: The package is not installed; the message has the pip line.
+    """
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        extra = EXTRA_OF.get(package)
+        install = f"pip install 'mise-gym[{extra}]'" if extra else f"pip install {package}"
+        raise MissingExtraError(f"{package} is not installed. Run: {install}", name=package) from error

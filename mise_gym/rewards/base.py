@@ -1,0 +1,85 @@
+"""The sockets of the rewards room: what a judge and a calibrator must do, and the records they exchange."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mise_gym.types import Episode
+
+FloatArray = NDArray[np.float64]
+
+
+class JudgeStatus(StrEnum):
+    """How a request to a judge ended."""
+
+    OK = "ok"
+    UNPARSABLE = "unparsable"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    BUDGET = "budget"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeResult:
+    """What a judge says of one episode; ``scores`` is ``None`` exactly when ``status`` is not ``OK``."""
+
+    status: JudgeStatus = JudgeStatus.OK
+    scores: tuple[float, ...] | None = None
+    """One hindsight score in [0, 1] per turn."""
+    message: str = ""
+    """Why there are no scores."""
+    calls: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Judge(Protocol):
+    """Scores every turn of finished episodes, in hindsight."""
+
+    name: str
+
+    def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        """Return one result per episode, in order. A failure is a status, never a score."""
+        ...
+
+
+class Calibrator(Protocol):
+    """Turns raw scores into rewards, and may learn from outcomes."""
+
+    def __call__(self, scores: FloatArray) -> FloatArray:
+        """Map scores to rewards. Shape ``(T,)`` -> ``(T,)``."""
+        ...
+
+    def update(self, scores: Sequence[float], outcome: float) -> None:
+        """Learn from one training episode: its scores, shape ``(T,)``, and its outcome R in [0, 1]."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything learnt, JSON-serialisable."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardBreakdown:
+    """The reward of one episode, part by part; all sequences have one entry per turn."""
+
+    env_rewards: tuple[float, ...]
+    scores: tuple[float, ...] | None
+    """Raw hindsight scores; ``None`` when the judge failed."""
+    calibrated: tuple[float, ...] | None
+    """r^H_t = c(s_t); ``None`` when the judge failed."""
+    step_rewards: tuple[float, ...]
+    """r_t = w_env e_t + w_hindsight r^H_t: what the learner gets."""
+    status: JudgeStatus
+    judge: dict[str, Any]
+    """Name, calls, tokens and seconds of the judge, and its message when it failed."""
