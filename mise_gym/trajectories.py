@@ -1,6 +1,6 @@
 """Recorded episodes: one JSON object a line, in ``.jsonl`` or ``.jsonl.gz``.
 
-Every line carries the schema version, so files can be concatenated, split and read line by line. A line counts once it is whole: a
+Every line carries the schema version, so files can be joined, split and read line by line. A line counts once it is whole: a
 writer that was killed leaves at most one torn line at the very end, which readers skip and the next writer removes.
 """
 
@@ -97,9 +97,7 @@ class EpisodeWriter:
         """Return the writer."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Close the file."""
         self.close()
 

@@ -157,9 +157,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_what_json_cannot_hold_is_refused_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "episodes.jsonl"
     write_episodes(path, [episode("a")])
-    bad = Episode(
-        task="", transitions=(), progress=float("nan"), success=False, terminated=True, truncated=False, extra={"x": 1}
-    )
+    bad = Episode(task="", transitions=(), progress=float("nan"), success=False, terminated=True, truncated=False, extra={"x": 1})
 
     with pytest.raises(TrajectoryFormatError, match="cannot be written as JSON"):
         write_episodes(path, [episode("b"), bad])
@@ -188,9 +186,7 @@ def test_a_full_disk_leaves_only_whole_lines(tmp_path: Path) -> None:
     (tmp_path / "tests_episode.py").write_text(Path(__file__).read_text())
     (tmp_path / "fill.py").write_text(FILL_THE_DISK)
 
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "fill.py"), str(path)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, str(tmp_path / "fill.py"), str(path)], capture_output=True, text=True, check=False)
 
     assert done.stdout == "full\n", done.stderr
     assert path.read_bytes().endswith(b"\n")

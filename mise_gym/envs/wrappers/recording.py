@@ -1,0 +1,182 @@
+"""RecordTrajectories writes every episode to a file; ``replay`` plays a recorded one again."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, SupportsFloat, cast
+from uuid import uuid4
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from mise_gym.errors import ConfigError, TrajectoryFormatError
+from mise_gym.spaces import FreeText
+from mise_gym.trajectories import SUFFIXES, EpisodeWriter
+from mise_gym.types import Episode, Transition
+
+
+class EpisodeBuilder:
+    """Collects the turns of a running episode.
+
+    Args:
+        observation: What ``reset`` returned.
+        info: The ``info`` of ``reset``.
+        seed: The seed given to ``reset``.
+        extra: What else to keep in ``Episode.extra``.
+    """
+
+    def __init__(
+        self, observation: str, info: Mapping[str, Any], *, seed: int | None = None, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        self._observation = observation
+        self._info = info
+        self._seed = seed
+        self._extra = dict(extra or {})
+        self._transitions: list[Transition] = []
+        self._terminated = False
+        self._truncated = False
+
+    def __len__(self) -> int:
+        """Return the number of turns so far."""
+        return len(self._transitions)
+
+    def add(
+        self, action: str, observation: str, reward: SupportsFloat, terminated: bool, truncated: bool, info: Mapping[str, Any]
+    ) -> None:
+        """Add one turn: an action and the five-tuple that ``step`` returned."""
+        self._transitions.append(
+            Transition(
+                observation=self._observation,
+                action=action,
+                reward=float(reward),
+                next_observation=observation,
+                progress=float(info.get("progress", 0.0)),
+                valid_action=bool(info.get("valid_action", True)),
+            )
+        )
+        self._observation, self._info = observation, info
+        self._terminated, self._truncated = bool(terminated), bool(truncated)
+
+    def build(self) -> Episode:
+        """Return the episode so far; an interrupted one is neither terminated nor truncated."""
+        return Episode(
+            task=str(self._info.get("task", "")),
+            transitions=tuple(self._transitions),
+            progress=float(self._info.get("progress", 0.0)),
+            success=bool(self._info.get("success", False)),
+            terminated=self._terminated,
+            truncated=self._truncated,
+            task_id=str(self._info.get("task_id", "")),
+            split=str(self._info.get("split", "")),
+            seed=self._seed,
+            extra=self._extra,
+        )
+
+
+class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Appends every episode to a file of recorded episodes (see ``mise_gym.trajectories``) as soon as it ends.
+
+    An episode that is cut short by ``reset`` or ``close`` is recorded too, as neither terminated nor truncated; one without a
+    turn is not. The seed, the options and, for unseeded episodes, the state of the random generator are kept, so that
+    ``replay`` finds the same game again.
+
+    Args:
+        env: A text environment. Wrappers that turn text into numbers go outside this one.
+        path: A ``.jsonl`` or ``.jsonl.gz`` file, which is continued when it exists; any other name is a folder in which each
+            environment starts a file of its own (what ``gym.make_vec`` needs).
+
+    Raises:
+        ConfigError: Observations or actions are not text.
+        OSError: The file cannot be written; episodes recorded before stay whole.
+    """
+
+    def __init__(self, env: gym.Env[str, str], path: str | os.PathLike[str]) -> None:
+        RecordConstructorArgs.__init__(self, path=os.fspath(path))
+        super().__init__(env)
+        for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
+            if not isinstance(space, FreeText | gym.spaces.Text):
+                raise ConfigError(
+                    f"RecordTrajectories records text, and the {name} are {space}. Put it inside the other wrapper."
+                )
+        self.path = Path(path)
+        if not self.path.name.endswith(SUFFIXES):
+            self.path = self.path / f"{os.getpid()}-{uuid4().hex[:8]}.jsonl"
+        self._writer: EpisodeWriter | None = None
+        self._builder: EpisodeBuilder | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Record the running episode, if there is one, and start another."""
+        self._finish()
+        extra: dict[str, Any] = {} if options is None else {"options": dict(options)}
+        if seed is None:
+            extra["generator"] = self.env.unwrapped.np_random.bit_generator.state
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._builder = EpisodeBuilder(observation, info, seed=seed, extra=extra)
+        return observation, info
+
+    def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Act, and record the episode when this was its last turn."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if self._builder is not None:
+            self._builder.add(action, observation, reward, terminated, truncated, info)
+        if terminated or truncated:
+            self._finish()
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Record the running episode, if there is one, and close the file and the environment."""
+        try:
+            self._finish()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            super().close()
+
+    def _finish(self) -> None:
+        builder, self._builder = self._builder, None
+        if builder is None or not len(builder):
+            return
+        if self._writer is None:
+            self._writer = EpisodeWriter(self.path)
+        self._writer.write(builder.build())
+
+
+class _HasGenerator(Protocol):
+    np_random: np.random.Generator
+
+
+def replay(env: gym.Env[str, str], episode: Episode) -> Episode:
+    """Play the recorded actions again and return what came back.
+
+    ``replay(env, episode) == episode`` when the environment, and its wrappers, are the ones that the episode was recorded with.
+
+    Args:
+        env: A text environment; it is reset, and left at the end of the episode.
+        episode: An episode that ``RecordTrajectories`` recorded.
+
+    Returns:
+        The episode as it went this time; shorter when the environment ended sooner.
+
+    Raises:
+        TrajectoryFormatError: ``reset`` gave another task than the recorded one.
+    """
+    state = episode.extra.get("generator")
+    if episode.seed is None and state is not None:
+        generator = np.random.Generator(np.random.PCG64())
+        generator.bit_generator.state = state
+        cast(_HasGenerator, env.unwrapped).np_random = generator
+    observation, info = env.reset(seed=episode.seed, options=episode.extra.get("options"))
+    if str(info.get("task_id", "")) != episode.task_id:
+        raise TrajectoryFormatError(
+            f"The episode was recorded on task {episode.task_id!r}, but reset gave {info.get('task_id', '')!r}. "
+            "Make the environment with the settings that it was recorded with."
+        )
+    builder = EpisodeBuilder(observation, info, seed=episode.seed, extra=episode.extra)
+    for turn in episode.transitions:
+        observation, reward, terminated, truncated, info = env.step(turn.action)
+        builder.add(turn.action, observation, reward, terminated, truncated, info)
+        if terminated or truncated:
+            break
+    return builder.build()
