@@ -8,6 +8,7 @@ from mise_gym.errors import MissingExtraError
 
 EXTRA_OF: Final = {
     "textworld": "textworld",
+    "filelock": "textworld",
     "torch": "train",
     "transformers": "train",
     "tokenizers": "train",
