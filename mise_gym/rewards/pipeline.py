@@ -1,0 +1,214 @@
+"""RewardPipeline: judge, then calibrate, then mix. The only place where the three meet."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from mise_gym.errors import CheckpointError, ConfigError, JudgeError
+from mise_gym.rewards.base import Calibrator, Judge, JudgeResult, JudgeStatus, RewardBreakdown
+from mise_gym.rewards.catalog import make_calibrator, make_judge
+from mise_gym.rewards.mixing import mix
+from mise_gym.types import Episode
+
+OnJudgeFailure = Literal["environment", "raise"]
+
+_WORTH_RETRYING: Final = {JudgeStatus.UNPARSABLE, JudgeStatus.TIMEOUT, JudgeStatus.RATE_LIMITED, JudgeStatus.ERROR}
+
+
+class RewardPipeline:
+    """Turns finished episodes into rewards, and learns from them afterwards.
+
+    Call ``reward`` for a batch of episodes and then ``learn`` with the same batch, so that no episode is paid by a calibrator
+    that has seen its outcome.
+
+    Args:
+        judge: A judge, its name, or ``"module:Class"``.
+        calibrator: A calibrator, its name, or ``"module:Class"``. Pass one calibrator to several pipelines to share what it
+            learns.
+        w_env: Weight of the environment's reward.
+        w_hindsight: Weight of the calibrated hindsight reward; 0 still judges, for diagnosis.
+        on_judge_failure: ``"environment"`` leaves an episode that could not be judged with its environment reward, flagged by
+            its status; ``"raise"`` raises.
+        retries: How often a failed episode is judged again, unless the judge refused or its budget is spent.
+        max_failures: Failed episodes in a row after which the judge is taken for broken.
+
+    Raises:
+        UnknownNameError: No such judge or calibrator.
+        ConfigError: An argument is out of range.
+    """
+
+    def __init__(  # noqa: PLR0913  # knobs, keyword-only
+        self,
+        judge: str | Judge = "auto",
+        calibrator: str | Calibrator = "outcome",
+        *,
+        w_env: float = 1.0,
+        w_hindsight: float = 0.25,
+        on_judge_failure: OnJudgeFailure = "environment",
+        retries: int = 1,
+        max_failures: int = 100,
+    ) -> None:
+        _check(w_env, w_hindsight, on_judge_failure, retries, max_failures)
+        self.judge = make_judge(judge)
+        self.calibrator = make_calibrator(calibrator)
+        self.w_env = w_env
+        self.w_hindsight = w_hindsight
+        self.on_judge_failure = on_judge_failure
+        self.retries = retries
+        self.max_failures = max_failures
+        self.judged = 0
+        """Episodes that got scores."""
+        self.failed: Counter[str] = Counter()
+        """Episodes without scores, by status."""
+        self._failures_in_a_row = 0
+
+    def reward(self, episodes: Sequence[Episode]) -> list[RewardBreakdown]:
+        """Judge all episodes in one request and return their rewards; nothing is learnt.
+
+        Raises:
+            JudgeError: An episode could not be judged and ``on_judge_failure`` is ``"raise"``, or ``max_failures`` failed in a
+                row.
+        """
+        results = self._judge(episodes)
+        for result in results:
+            self._count(result)
+        return [self._breakdown(episode, result) for episode, result in zip(episodes, results, strict=True)]
+
+    def learn(self, episodes: Sequence[Episode], breakdowns: Sequence[RewardBreakdown]) -> None:
+        """Let the calibrator learn from the scores and outcomes of training episodes; those without scores teach nothing."""
+        for episode, breakdown in zip(episodes, breakdowns, strict=True):
+            if breakdown.scores is not None:
+                self.calibrator.update(breakdown.scores, episode.progress)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the calibrator has learnt and the counters, JSON-serialisable."""
+        return {
+            "calibrator": self.calibrator.state_dict(),
+            "judged": self.judged,
+            "failed": dict(self.failed),
+            "failures_in_a_row": self._failures_in_a_row,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned.
+
+        Raises:
+            CheckpointError: The state is not that of a pipeline with this calibrator.
+        """
+        try:
+            judged, failed, in_a_row = int(state["judged"]), Counter(state["failed"]), int(state["failures_in_a_row"])
+            self.calibrator.load_state_dict(state["calibrator"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"The state of a reward pipeline needs calibrator, failed, failures_in_a_row and judged; it has {sorted(state)!r}."
+            ) from error
+        self.judged, self.failed, self._failures_in_a_row = judged, failed, in_a_row
+
+    def _judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        """Return one valid result per episode, after retries; an episode without turns is not sent to the judge."""
+        results = [JudgeResult(scores=()) for _ in episodes]
+        pending = [index for index, episode in enumerate(episodes) if len(episode)]
+        for _ in range(1 + self.retries):
+            if not pending:
+                break
+            for index, result in zip(pending, self._ask([episodes[index] for index in pending]), strict=True):
+                results[index] = _add_costs(result, results[index])
+            pending = [index for index in pending if results[index].status in _WORTH_RETRYING]
+        return results
+
+    def _ask(self, episodes: list[Episode]) -> list[JudgeResult]:
+        try:
+            results = list(self.judge.judge(episodes))
+        except JudgeError as error:
+            return [JudgeResult(status=JudgeStatus.ERROR, message=str(error)) for _ in episodes]
+        if len(results) != len(episodes):
+            message = f"The judge returned {len(results)} results for {len(episodes)} episodes."
+            return [JudgeResult(status=JudgeStatus.ERROR, message=message) for _ in episodes]
+        return [validate(result, len(episode)) for result, episode in zip(results, episodes, strict=True)]
+
+    def _count(self, result: JudgeResult) -> None:
+        if result.status is JudgeStatus.OK:
+            self.judged += 1
+            self._failures_in_a_row = 0
+            return
+        self.failed[result.status.value] += 1
+        self._failures_in_a_row += 1
+        reason = f"{result.status.value}: {result.message or 'no message'}"
+        if self.on_judge_failure == "raise":
+            raise JudgeError(
+                f"The judge {self.judge.name!r} gave no scores ({reason}). "
+                "Set on_judge_failure='environment' to go on with the environment's reward."
+            )
+        if self._failures_in_a_row >= self.max_failures:
+            raise JudgeError(
+                f"The judge {self.judge.name!r} failed {self._failures_in_a_row} times in a row, last with {reason}. "
+                "Repair the judge, or raise max_failures."
+            )
+
+    def _breakdown(self, episode: Episode, result: JudgeResult) -> RewardBreakdown:
+        env_rewards = np.array([turn.reward for turn in episode.transitions], dtype=np.float64)
+        calibrated = None if result.scores is None else self.calibrator(np.array(result.scores, dtype=np.float64))
+        judge = {"name": self.judge.name, "calls": result.calls, "tokens": result.tokens, "seconds": result.seconds}
+        if result.message:
+            judge["message"] = result.message
+        return RewardBreakdown(
+            env_rewards=tuple(env_rewards.tolist()),
+            scores=result.scores,
+            calibrated=None if calibrated is None else tuple(calibrated.tolist()),
+            step_rewards=tuple(mix(env_rewards, calibrated, self.w_env, self.w_hindsight).tolist()),
+            status=result.status,
+            judge=judge,
+        )
+
+
+def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
+    """Return ``result`` if it keeps a judge's promise, otherwise an "unparsable" one; a bad score is never repaired.
+
+    Args:
+        result: What the judge returned.
+        num_turns: Turns of the episode, one score each.
+
+    Example:
+        >>> validate(JudgeResult(scores=(0.5, 1.2)), num_turns=2).message
+        'Score 1.2 of turn 1 is not in [0, 1].'
+    """
+    message = _complaint(result, num_turns)
+    if not message:
+        return result
+    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, message=message)
+
+
+def _complaint(result: JudgeResult, num_turns: int) -> str:
+    if result.status is not JudgeStatus.OK:
+        return "" if result.scores is None else f"Scores came with the status {result.status.value!r}."
+    if result.scores is None:
+        return "The status is 'ok' but there are no scores."
+    if len(result.scores) != num_turns:
+        return f"There are {len(result.scores)} scores for {num_turns} turns."
+    for turn, score in enumerate(result.scores):
+        if not (math.isfinite(score) and 0 <= score <= 1):
+            return f"Score {score!r} of turn {turn} is not in [0, 1]."
+    return ""
+
+
+def _add_costs(result: JudgeResult, earlier: JudgeResult) -> JudgeResult:
+    """Return ``result`` with the costs of the earlier attempt added."""
+    return replace(
+        result,
+        calls=result.calls + earlier.calls,
+        tokens=result.tokens + earlier.tokens,
+        seconds=result.seconds + earlier.seconds,
+    )
+
+
+def _check(w_env: float, w_hindsight: float, on_judge_failure: str, retries: int, max_failures: int) -> None:
+    if not (math.isfinite(w_env) and math.isfinite(w_hindsight)):
+        raise ConfigError(f"The weights must be finite numbers; got w_env={w_env!r}, w_hindsight={w_hindsight!r}.")
+    if on_judge_failure not in ("environment", "raise"):
+        raise ConfigError(f"on_judge_failure={on_judge_failure!r} is unknown. Give 'environment' or 'raise'.")
+    if retries < 0 or max_failures < 1:
+        raise ConfigError(f"Got retries={retries!r} and max_failures={max_failures!r}. Give retries >= 0 and max_failures >= 1.")

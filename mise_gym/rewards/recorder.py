@@ -1,0 +1,106 @@
+"""EpisodeRecorder: collects the turns of a running episode from what a Gymnasium environment returns."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from mise_gym.errors import ConfigError
+from mise_gym.types import Episode, Transition
+
+Step = tuple[Any, Any, Any, Any, Mapping[str, Any]]
+"""Gymnasium's five-tuple: observation, reward, terminated, truncated, info."""
+
+_FACTS: Final = ("task", "task_id", "split", "progress", "success")
+
+
+class EpisodeRecorder:
+    """The turns of one episode so far.
+
+    It reads ``task``, ``task_id``, ``split``, ``progress``, ``success`` and ``valid_action`` from ``info`` where they are
+    present. An environment without ``progress`` is taken to pay its progress as reward: the outcome R is then the sum of the
+    rewards, limited to [0, 1].
+
+    Args:
+        observation: Text that ``reset`` returned.
+        info: The ``info`` of ``reset``.
+        seed: The seed given to ``reset``, if any.
+    """
+
+    def __init__(self, observation: str, info: Mapping[str, Any], seed: int | None = None) -> None:
+        self._observation = _text("observation", observation)
+        self._facts = _facts(info)
+        self._seed = seed
+        self._transitions: list[Transition] = []
+        self._return = 0.0
+        self._terminated = False
+        self._truncated = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the episode has ended, either way."""
+        return self._terminated or self._truncated
+
+    @property
+    def last_reward(self) -> float:
+        """The environment's reward of the last turn."""
+        return self._transitions[-1].reward
+
+    def record(self, action: str, step: Step) -> None:
+        """Add one turn.
+
+        Args:
+            action: Text that the agent wrote.
+            step: What ``env.step`` returned for it: observation, reward, terminated, truncated, info.
+
+        Raises:
+            ConfigError: The action or the observation is not text.
+        """
+        observation, reward, terminated, truncated, info = step
+        self._return += float(reward)
+        self._facts |= _facts(info)
+        self._transitions.append(
+            Transition(
+                observation=self._observation,
+                action=_text("action", action),
+                reward=float(reward),
+                next_observation=_text("observation", observation),
+                progress=self._progress,
+                valid_action=bool(info.get("valid_action", True)),
+            )
+        )
+        self._observation = self._transitions[-1].next_observation
+        self._terminated, self._truncated = bool(terminated), bool(truncated)
+
+    def episode(self) -> Episode:
+        """Return the episode up to now."""
+        return Episode(
+            task=str(self._facts.get("task", "")),
+            transitions=tuple(self._transitions),
+            progress=self._progress,
+            success=bool(self._facts.get("success", self._progress >= 1.0)),
+            terminated=self._terminated,
+            truncated=self._truncated,
+            task_id=str(self._facts.get("task_id", "")),
+            split=str(self._facts.get("split", "")),
+            seed=self._seed,
+        )
+
+    @property
+    def _progress(self) -> float:
+        """The progress that the environment told last, or else the sum of its rewards, limited to [0, 1]."""
+        return float(self._facts["progress"]) if "progress" in self._facts else float(np.clip(self._return, 0.0, 1.0))
+
+
+def _facts(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: info[key] for key in _FACTS if key in info}
+
+
+def _text(what: str, value: Any) -> str:
+    """Return ``value`` as a plain string (vector environments hand over ``numpy.str_``), or raise."""
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"Rewards in hindsight need text, but the {what} is of type {type(value).__name__}. "
+            "Put the reward wrapper inside the wrappers that turn text into numbers."
+        )
+    return str(value)

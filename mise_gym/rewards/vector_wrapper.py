@@ -1,0 +1,154 @@
+"""MISERewardVectorWrapper: hindsight rewards for a vector of environments, one judge request for all that end together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from mise_gym.rewards.base import Calibrator, FloatArray, Judge
+from mise_gym.rewards.delivery import Delivery, TrackedEpisode, build_delivery, recordable
+from mise_gym.rewards.pipeline import OnJudgeFailure, RewardPipeline
+from mise_gym.rewards.recorder import EpisodeRecorder
+from mise_gym.rewards.wrapper import require_text_spaces
+
+Texts = Sequence[str]
+Mask = NDArray[np.bool_]
+
+
+class MISERewardVectorWrapper(VectorWrapper[Texts, Texts, Texts, Texts, NDArray[Any]], gym.utils.RecordConstructorArgs):
+    """Adds a hindsight reward to a vector of text environments; the arguments are those of ``MISERewardWrapper``.
+
+    One judge and one calibrator serve all environments, and the episodes that end in one step are judged in one request (in
+    ``step`` delivery: the turns of all environments).
+
+    All autoreset modes are handled. NEXT_STEP: the step after an episode's end, which ignores the action and returns the next
+    episode's first observation, is neither judged nor paid. SAME_STEP: the end of an episode is read from ``final_obs`` and
+    ``final_info``, and ``mise`` goes into ``final_info``, where the last step's ``info`` is. DISABLED: the environments named
+    in ``reset_mask`` start anew.
+
+    Raises:
+        ConfigError: An argument is wrong, or the environments' spaces are not text.
+        UnknownNameError: No such judge or calibrator.
+        JudgeError: In ``step``: the judge failed and that is not tolerated.
+    """
+
+    def __init__(  # noqa: PLR0913  # the signature of MISERewardWrapper
+        self,
+        env: VectorEnv[Any, Any, Any],
+        *,
+        judge: str | Judge = "auto",
+        judge_kwargs: Mapping[str, Any] | None = None,
+        calibrator: str | Calibrator = "outcome",
+        calibrator_kwargs: Mapping[str, Any] | None = None,
+        w_env: float = 1.0,
+        w_hindsight: float = 0.25,
+        delivery: Delivery = "terminal",
+        on_judge_failure: OnJudgeFailure = "environment",
+        retries: int = 1,
+        max_failures: int = 100,
+        learn: bool = True,
+    ) -> None:
+        arguments: dict[str, Any] = {
+            "judge": judge,
+            "judge_kwargs": judge_kwargs,
+            "calibrator": calibrator,
+            "calibrator_kwargs": calibrator_kwargs,
+            "w_env": w_env,
+            "w_hindsight": w_hindsight,
+            "delivery": delivery,
+            "on_judge_failure": on_judge_failure,
+            "retries": retries,
+            "max_failures": max_failures,
+            "learn": learn,
+        }
+        gym.utils.RecordConstructorArgs.__init__(self, **recordable(arguments))
+        VectorWrapper.__init__(self, env)
+        require_text_spaces(env.single_observation_space, env.single_action_space)
+        self._delivery = build_delivery(arguments)
+        self._autoreset_mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._tracked: list[TrackedEpisode | None] = []
+        """The running episode of each environment; ``None`` where it has ended and no other has begun."""
+
+    @property
+    def pipeline(self) -> RewardPipeline:
+        """The pipeline, for its counters, and for ``state_dict`` and ``load_state_dict``."""
+        return self._delivery.pipeline
+
+    @property
+    def learn(self) -> bool:
+        """Whether the calibrator learns from the episodes that end."""
+        return self._delivery.learn
+
+    @learn.setter
+    def learn(self, value: bool) -> None:
+        self._delivery.learn = value
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Texts, dict[str, Any]]:
+        """Reset all environments, or those in ``options["reset_mask"]``; what was running there is dropped unjudged."""
+        mask = np.ones(self.num_envs, dtype=bool)
+        if options is not None and "reset_mask" in options:
+            mask = options["reset_mask"].copy()  # read now: the environment takes it out of the dict
+        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]  # gymnasium forgets lists
+        seeds = seed if isinstance(seed, list) else [None if seed is None else seed + index for index in range(self.num_envs)]
+        self._tracked = self._tracked or [None] * self.num_envs
+        for index in np.flatnonzero(mask).tolist():
+            self._start(index, observations, infos, seeds[index])
+        return observations, infos
+
+    def step(self, actions: Texts) -> tuple[Texts, FloatArray, Mask, Mask, dict[str, Any]]:
+        """Act in every environment, and pay the turns of those that really acted."""
+        if not self._tracked or (self._autoreset_mode == AutoresetMode.DISABLED and None in self._tracked):
+            raise gym.error.ResetNeeded("Call reset before the first step and, without autoreset, after an episode has ended.")
+        observations, env_rewards, terminations, truncations, infos = self.env.step(actions)
+        acted = {index: tracked for index, tracked in enumerate(self._tracked) if tracked is not None}
+        for index, tracked in acted.items():
+            ending = terminations[index], truncations[index]
+            observation, info = self._outcome(index, any(ending), observations, infos)
+            tracked.recorder.record(actions[index], (observation, env_rewards[index], *ending, info))
+        self._turn_over(acted, observations, infos)
+        rewards = np.array(env_rewards, dtype=np.float64)
+        for (index, tracked), turn in zip(acted.items(), self._delivery.pay(list(acted.values())), strict=True):
+            rewards[index] = turn.reward
+            in_final_info = tracked.recorder.is_done and self._autoreset_mode == AutoresetMode.SAME_STEP
+            self._add_info(infos["final_info"] if in_final_info else infos, turn.info(), index)
+        return observations, rewards, terminations, truncations, infos
+
+    def _outcome(self, index: int, done: bool, observations: Texts, infos: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return the observation and info that the action of one environment led to."""
+        if done and self._autoreset_mode == AutoresetMode.SAME_STEP:
+            return infos["final_obs"][index], info_at(infos["final_info"], index)
+        return observations[index], info_at(infos, index)
+
+    def _turn_over(self, acted: Mapping[int, TrackedEpisode], observations: Texts, infos: dict[str, Any]) -> None:
+        """Start the episodes whose first observation has come, and forget those that have ended."""
+        for index in range(self.num_envs):
+            is_ghost = index not in acted
+            is_done = not is_ghost and acted[index].recorder.is_done
+            if is_ghost or (is_done and self._autoreset_mode == AutoresetMode.SAME_STEP):
+                self._start(index, observations, infos, None)
+            elif is_done:
+                self._tracked[index] = None
+
+    def _start(self, index: int, observations: Texts, infos: dict[str, Any], seed: int | None) -> None:
+        self._tracked[index] = TrackedEpisode(EpisodeRecorder(observations[index], info_at(infos, index), seed))
+
+
+def info_at(infos: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """Return the plain entries of one environment from the ``infos`` of a vector; nested dicts are left out.
+
+    Example:
+        >>> infos = {"progress": np.array([0.5, 0.0]), "_progress": np.array([True, False])}
+        >>> info_at(infos, 0), info_at(infos, 1)
+        ({'progress': np.float64(0.5)}, {})
+    """
+    present = {key: infos.get(f"_{key}") for key in infos if not key.startswith("_")}
+    return {
+        key: infos[key][index]
+        for key, mask in present.items()
+        if mask is not None and mask[index] and not isinstance(infos[key], dict)
+    }
