@@ -104,7 +104,7 @@ class RewardPipeline:
             self.calibrator.load_state_dict(state["calibrator"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"The state of a reward pipeline needs calibrator, failed, failures_in_a_row and judged; it has {sorted(state)!r}."
+                f"The state of a reward pipeline needs calibrator, failed, failures_in_a_row, judged; it has {sorted(state)!r}."
             ) from error
         self.judged, self.failed, self._failures_in_a_row = judged, failed, in_a_row
 
