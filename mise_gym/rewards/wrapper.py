@@ -129,7 +129,8 @@ class MISERewardWrapper(gym.Wrapper[str, str, str, str], gym.utils.RecordConstru
 def require_text_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
     """Raise ``ConfigError`` unless both spaces hold text."""
     for what, space in (("observation", observation_space), ("action", action_space)):
-        if not (isinstance(space, gym.spaces.Text) or "look" in space):
+        is_text = space.shape is None and (isinstance(space, gym.spaces.Text) or "look" in space)  # numbers have a shape
+        if not is_text:
             raise ConfigError(
                 f"Rewards in hindsight need text, but the {what} space is {space!r}. "
                 "Put the reward wrapper inside the wrappers that turn text into numbers."

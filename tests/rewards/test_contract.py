@@ -93,7 +93,7 @@ def test_auto_is_the_heuristic_judge():
 
 
 def test_a_misspelt_judge_is_answered_with_the_nearest_name():
-    with pytest.raises(UnknownNameError, match="No judge named 'orcale'. Did you mean 'oracle'"):
+    with pytest.raises(UnknownNameError, match=r"No judge named 'orcale'. Did you mean 'oracle'"):
         make_judge("orcale")
 
 
@@ -108,7 +108,7 @@ def test_a_judge_inside_a_judge_is_looked_up_too():
 
 
 def test_an_unknown_argument_is_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match="unexpected keyword argument 'scroe'. It takes: score"):
+    with pytest.raises(ConfigError, match=r"unexpected keyword argument 'scroe'. It takes: score"):
         make_judge("constant", {"scroe": 0.5})
 
 

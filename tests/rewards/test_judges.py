@@ -101,7 +101,7 @@ def test_the_seed_decides_the_noise():
 
 
 def test_too_much_noise_is_refused():
-    with pytest.raises(ConfigError, match="amount=1.5"):
+    with pytest.raises(ConfigError, match=r"amount=1.5"):
         make_judge("noisy", {"amount": 1.5})
 
 
