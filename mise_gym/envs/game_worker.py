@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mise_gym.envs.compiler import Compiler
+from mise_gym.envs.game_logic import apply_command, fingerprint_of
 from mise_gym.errors import GameGenerationError, MiseError
 from mise_gym.extras import require
 
@@ -69,24 +70,6 @@ class Workshop:
         options.seeds = request["seed"]
         _, make, _ = self._challenges[request["challenge"]]
         return make({**request["settings"], "seed": request["seed"]}, options)
-
-
-def fingerprint_of(document: Mapping[str, Any]) -> str:
-    """Return a hash of what a game contains: its facts by the names of things, its goal and its recipe.
-
-    Two games with the same fingerprint are the same to a player, whatever their seeds.
-
-    Args:
-        document: A serialised game.
-    """
-    names = {key: info["name"] or info["type"] for key, info in document["infos"]}
-    facts = sorted(
-        [fact["name"], *(names.get(argument["name"], argument["type"]) for argument in fact["arguments"])]
-        for fact in document["world"]
-    )
-    metadata = document["metadata"]
-    content = json.dumps([facts, document["objective"], metadata.get("recipe"), metadata.get("ingredients")])
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -144,7 +127,9 @@ def _walk_without_compiling() -> None:
             if progress.done:
                 raise ValueError("Game has ended before finishing playing all commands.")
             waiting = [tracker for tracker in trackers if not tracker.triggered]
-            action = _play(progress, inform7, command) or action  # a command without effect counts as the action before it
+            action = (
+                apply_command(progress, inform7, command) or action
+            )  # a command without effect counts as the action before it
             actions.append(action)
             for tracker in waiting:
                 if tracker.triggered:
@@ -154,20 +139,6 @@ def _walk_without_compiling() -> None:
             event.actions, event.commands = played.actions, played.commands
 
     maker.GameMaker.set_walkthrough = set_walkthrough
-
-
-def _play(progress: Any, inform7: Any, command: str) -> Any:
-    """Apply a command to a game's logic and return its action, or ``None`` if it does nothing.
-
-    Of several actions with the same command, the one with the most preconditions happens in the compiled game.
-    """
-    valid = sorted(progress.valid_actions, key=lambda action: len(action.preconditions), reverse=True)
-    commands = inform7.gen_commands_from_actions(valid)
-    if command not in commands:
-        return None
-    action = valid[commands.index(command)]
-    progress.update(action)
-    return action
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,20 @@ def make_games(
         raise ConfigError(f"count is {count!r}; it must be from 1 to {MAX_GAMES}.")
     shelf = Shelf.of(level, split, cache)
     return shelf.provide(range(count), workers=workers, progress=progress)
+
+
+def number_of(game: str) -> tuple[str, int] | None:
+    """Return split and number of a generated game, read from the name of its file; ``None`` if the name has no seed at its end.
+
+    Example:
+        >>> number_of("tw-cooking-valid-recipe1+take1-200000700")
+        ('valid', 7)
+    """
+    match = re.search(r"-(\d{9})$", game)
+    if not match:
+        return None
+    shelf, place = divmod(int(match[1]), MAX_GAMES * _ATTEMPTS)
+    return (SPLITS[shelf - 1], place // _ATTEMPTS) if 1 <= shelf <= len(SPLITS) else None
 
 
 def make_game(level: str | GameFamily, split: str, number: int, *, cache: Path | None = None) -> Path:

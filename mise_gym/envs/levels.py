@@ -28,6 +28,15 @@ LEVELS: Final[Mapping[str, str]] = MappingProxyType(
 
 DEFAULT_LEVEL: Final = LEVELS["demo"]
 
+CHALLENGES: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
+    {
+        "tw-simple": {"rewards": ("dense", "balanced", "sparse"), "goal": ("detailed", "brief", "none"), "test": (False, True)},
+        "tw-coin_collector": {"level": tuple(range(1, 301))},
+        "tw-treasure_hunter": {"level": tuple(range(1, 31))},
+    }
+)
+"""Generator -> setting -> the values it may have, the default first."""
+
 _COUNTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {"recipe": (1, 2, 3, 4, 5), "take": (0, 1, 2, 3, 4, 5), "go": (1, 6, 9, 12)}
 )
@@ -117,6 +126,39 @@ def cooking_family(level: str) -> GameFamily:
     """Return the family of cooking games with a difficulty name; errors as ``parse_level``."""
     settings = parse_level(level)
     return GameFamily("tw-cooking", settings, level_name(settings))
+
+
+def game_family(challenge: str, level: str | None, settings: Mapping[str, Any] | None) -> GameFamily:
+    """Return the family of games of one of TextWorld's generators.
+
+    Args:
+        challenge: "tw-cooking" or a key of ``CHALLENGES``.
+        level: Difficulty name, for "tw-cooking" only; ``None`` means ``DEFAULT_LEVEL``.
+        settings: Settings of the other generators; ``None`` and what is left out mean the first of ``CHALLENGES``.
+
+    Raises:
+        UnknownNameError: No such generator, setting or level.
+        ConfigError: A value that the generator does not know, or an argument of another generator.
+    """
+    if challenge == "tw-cooking":
+        if settings is not None:
+            raise ConfigError("Cooking games have a level, not settings. Give for example level='recipe1+take1+cook+cut+open'.")
+        return cooking_family(level or DEFAULT_LEVEL)
+    if challenge not in CHALLENGES:
+        raise unknown_name("challenge", challenge, ["tw-cooking", *CHALLENGES])
+    if level is not None:
+        raise ConfigError(
+            f"Only cooking games have a level name; {challenge} has the settings {', '.join(CHALLENGES[challenge])}."
+        )
+    chosen = {name: values[0] for name, values in CHALLENGES[challenge].items()}
+    for name, value in (settings or {}).items():
+        if name not in chosen:
+            raise unknown_name("setting", name, chosen)
+        if value not in CHALLENGES[challenge][name]:
+            allowed = ", ".join(map(repr, CHALLENGES[challenge][name][:30]))
+            raise ConfigError(f"The setting {name} of {challenge} is {value!r}; it must be one of {allowed}.")
+        chosen[name] = value
+    return GameFamily(challenge, chosen, "+".join(f"{name}={value}" for name, value in chosen.items()))
 
 
 def check_split(split: str) -> str:

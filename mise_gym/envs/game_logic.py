@@ -1,0 +1,66 @@
+"""Small things to do with TextWorld's description of a game."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mise_gym.errors import GameFileError
+from mise_gym.extras import require
+
+
+def load_game(path: Path) -> Any:
+    """Return TextWorld's description of a game (the ``.json`` file beside ``path``).
+
+    Raises:
+        GameFileError: There is none, or it is not TextWorld's.
+    """
+    description = path.with_suffix(".json")
+    try:
+        return require("textworld").Game.load(str(description))
+    except FileNotFoundError as error:
+        raise GameFileError(
+            f"{str(path)!r} has no {description.name!r} beside it, which describes the game. Copy both files of the game."
+        ) from error
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise GameFileError(
+            f"{str(description)!r} is not a TextWorld game description ({error!r}). Copy the game again or make it anew."
+        ) from error
+
+
+def apply_command(progress: Any, inform7: Any, command: str) -> Any:
+    """Apply a command to a game's logic and return its action, or ``None`` if it does nothing.
+
+    Of several actions with the same command, the one with the most preconditions happens in the compiled game.
+
+    Args:
+        progress: TextWorld's ``GameProgression``, which is changed.
+        inform7: TextWorld's ``Inform7Game`` of the same game.
+        command: A text command.
+    """
+    valid = sorted(progress.valid_actions, key=lambda action: len(action.preconditions), reverse=True)
+    commands = inform7.gen_commands_from_actions(valid)
+    if command not in commands:
+        return None
+    action = valid[commands.index(command)]
+    progress.update(action)
+    return action
+
+
+def fingerprint_of(document: Mapping[str, Any]) -> str:
+    """Return a hash of what a game contains: its facts by the names of things, its goal and its recipe.
+
+    Two games with the same fingerprint are the same to a player, whatever their seeds.
+
+    Args:
+        document: A serialised game.
+    """
+    names = {key: info["name"] or info["type"] for key, info in document["infos"]}
+    facts = sorted(
+        [fact["name"], *(names.get(argument["name"], argument["type"]) for argument in fact["arguments"])]
+        for fact in document["world"]
+    )
+    metadata = document["metadata"]
+    content = json.dumps([facts, document["objective"], metadata.get("recipe"), metadata.get("ingredients")])
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,169 @@
+"""TextWorldEnv: text adventures made by TextWorld, among them the cooking games of the First TextWorld Problems competition."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from mise_gym.envs.base import RewardMode, Scene, Task, TextEnv
+from mise_gym.envs.game_source import GameSource, GeneratedGames, GivenGames, choose_game
+from mise_gym.envs.levels import check_split, game_family
+from mise_gym.envs.textworld_session import Exchange, GameSession, SessionPool
+from mise_gym.errors import ConfigError, MiseError, SimulatorCrashed
+
+_QUEST_INFOS: Final = frozenset({"policy_commands", "intermediate_reward"})
+_IDLE_GAMES: Final = 64
+_POOL: Final = SessionPool(_IDLE_GAMES)
+"""Games that no environment of this process plays at the moment."""
+
+
+class TextWorldEnv(TextEnv):
+    """Text adventures made by TextWorld: rooms, containers, things to carry, and a quest.
+
+    ## Description
+    The player walks through rooms, opens things, takes and drops things, and so fulfils a quest. The games are made by a
+    generator built into TextWorld (``challenge``) when they are first played, or given as files (``games``). In a cooking
+    game (``mise/FTWP-v0``) the player finds the ingredients, prepares each as the cookbook says, prepares the meal and eats
+    it; a wrong preparation loses the game.
+
+    ## Observation
+    What the game prints, as one string. The logo in ASCII art and the status bar are left out.
+
+    ## Actions
+    Any string. One that is a single plain command ("take knife from counter") is sent to the game. Chained commands, commands
+    to the interpreter ("save", "restart"), control characters and characters beyond ASCII are answered by the environment;
+    like everything the game does not understand they cost a turn and set ``info["valid_action"]`` to ``False``.
+
+    ## Rewards
+    ``reward_mode="sparse"``: the final progress (score divided by maximum score) when the episode ends, also when it is
+    truncated. ``reward_mode="dense"``: the progress made in each turn.
+
+    ## Episode end
+    Terminated when the game is won (the maximum score) or lost. Truncated after ``max_turns`` turns.
+
+    ## Information
+    Always ``progress``, ``success``, ``score``, ``max_score``, ``turn``, ``task``, ``split``, ``task_id`` (the name of the
+    game) and ``valid_action``. On request (``infos=``): ``admissible_commands`` (sorted), ``policy_commands`` (a plan that
+    wins from here), ``intermediate_reward`` (1, 0 or -1: did the last action shorten that plan), ``facts``, ``look``,
+    ``inventory`` and ``walkthrough`` (the generator's solution from the start). ``policy_commands`` is empty in games with
+    limited inventory (``drop``), for which TextWorld has no plans.
+
+    ## Arguments
+    - ``challenge``: "tw-cooking", "tw-simple", "tw-coin_collector" or "tw-treasure_hunter".
+    - ``level``: difficulty of cooking games, such as "recipe1+take1+cook+cut+open".
+    - ``settings``: settings of the other generators, such as ``{"rewards": "sparse"}``.
+    - ``num_games``: generated games per split, a number or a mapping from split to number.
+    - ``games``: a ``.z8`` file, a folder or a list, played instead of generated games. Files below folders called train,
+      valid or test belong to that split, all others to train.
+    - ``split``: the split that ``reset`` draws from.
+    - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment.
+
+    ``reset(options=...)`` knows ``game`` (a number in the split, a name as in ``info["task_id"]``, or a path) and ``split``.
+
+    ## Seeding
+    The seed decides which game is drawn; the games themselves have no chance in them. The same seed, or the same ``game``,
+    and the same actions give the same transcript. Generated games are the same on every machine.
+
+    ## Version history
+    - v0: first version.
+
+    ## References
+    - Côté et al., "TextWorld: A Learning Environment for Text-based Games", arXiv:1806.11532.
+    - First TextWorld Problems, the competition: https://aka.ms/ftwp
+    """
+
+    available_infos: ClassVar[tuple[str, ...]] = (
+        "admissible_commands",
+        "policy_commands",
+        "intermediate_reward",
+        "facts",
+        "look",
+        "inventory",
+        "walkthrough",
+    )
+    known_options: ClassVar[tuple[str, ...]] = ("game", "split")
+
+    def __init__(  # noqa: PLR0913  # every argument is a keyword of gym.make
+        self,
+        *,
+        challenge: str = "tw-simple",
+        level: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        games: str | Path | Sequence[str | Path] | None = None,
+        num_games: int | Mapping[str, int] = 100,
+        split: str = "train",
+        max_turns: int | None = 50,
+        reward_mode: RewardMode = "sparse",
+        infos: Sequence[str] = (),
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(max_turns=max_turns, reward_mode=reward_mode, infos=infos, render_mode=render_mode)
+        self.split = check_split(split)
+        family = game_family(challenge, level, settings)
+        self._source: GameSource = GeneratedGames(family, num_games) if games is None else GivenGames(games)
+        if games is not None and (level is not None or settings is not None):
+            raise ConfigError("Give either games, or level and settings for games to be made, not both.")
+        self._session: GameSession | None = None
+
+    def expert_actions(self) -> list[str]:
+        """Return commands that win the current game from its start.
+
+        In a cooking game they begin with reading the cookbook, so that what is done follows from what was read.
+
+        Raises:
+            MiseError: No game is being played, or this one came without a solution.
+        """
+        session = self._playing()
+        solution = session.solution()
+        if solution:
+            return solution
+        raise MiseError(f"The game {session.path.name!r} came without a solution. Choose a generated game.")
+
+    def close(self) -> None:
+        """Let go of the game; a second call does nothing."""
+        super().close()
+        self._release()
+
+    def _start(self, options: Mapping[str, Any]) -> tuple[Task, Scene]:
+        split, path = choose_game(self._source, options.get("game"), options.get("split"), self.split, self.np_random)
+        if self._session is None or self._session.path != path:
+            self._release()
+            self._session = _POOL.take(path)
+        exchange = self._session.start(track_quests=bool(_QUEST_INFOS.intersection(self.infos)))
+        return Task(goal=self._session.goal, task_id=path.stem, split=split), self._scene_of(self._session, exchange)
+
+    def _act(self, action: str) -> Scene:
+        session = self._playing()
+        try:
+            return self._scene_of(session, session.play(action))
+        except SimulatorCrashed:
+            self._session, self._scene = None, None
+            raise
+
+    def _extra(self, name: str) -> Any:
+        session = self._playing()
+        if name in ("look", "inventory"):
+            return session.ask(name)
+        value = getattr(session, name)
+        return value() if callable(value) else value
+
+    def _scene_of(self, session: GameSession, exchange: Exchange) -> Scene:
+        share = exchange.score / session.max_score if session.max_score else 0.0
+        progress = 1.0 if exchange.is_won else min(max(share, 0.0), 1.0)
+        return Scene(
+            text=exchange.text,
+            score=exchange.score,
+            max_score=session.max_score,
+            progress=progress,
+            terminated=exchange.is_won or exchange.is_lost,
+            valid_action=exchange.is_understood,
+        )
+
+    def _playing(self) -> GameSession:
+        if self._session is None:
+            raise MiseError("No game is being played. Call reset() first.")
+        return self._session
+
+    def _release(self) -> None:
+        if self._session is not None:
+            _POOL.give_back(self._session)
+            self._session = None
