@@ -65,6 +65,11 @@ def test_one_random_score_for_a_whole_episode_earns_little(seed):
     assert np.abs(calibrator(np.linspace(0, 1, 101))).max() < 0.3
 
 
+def test_noise_often_earns_exactly_nothing():
+    rewards = [taught(lambda rng, won, turns: rng.random(turns), seed=seed)(np.linspace(0, 1, 101)) for seed in range(30)]
+    assert sum(not reward.any() for reward in rewards) >= 10
+
+
 def test_on_average_noise_earns_nothing_at_all():
     rewards = [taught(lambda rng, won, turns: rng.random(turns), seed=seed)(np.linspace(0, 1, 101)) for seed in range(30)]
     assert np.abs(rewards).mean() < 0.02
