@@ -67,7 +67,7 @@ class TextEnv(gym.Env[str, str], ABC):
         that this class cannot see: it truncates all the same, but a sparse reward for partial progress is not paid there.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012  # declared like this by Gymnasium
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  # declared like this by Gymnasium
     available_infos: ClassVar[tuple[str, ...]] = ()
     """What ``infos`` may ask for."""
     known_options: ClassVar[tuple[str, ...]] = ()

@@ -9,12 +9,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mise_gym.envs.game_pool import GamePool
+from mise_gym.envs.game_pool import GamePool, standing_pool
 from mise_gym.envs.game_worker import write_atomically
 from mise_gym.envs.levels import DEFAULT_LEVEL, LEVELS, SPLITS, GameFamily, check_split, cooking_family, parse_level
 from mise_gym.errors import ConfigError, GameGenerationError
@@ -22,6 +22,7 @@ from mise_gym.extras import require
 
 __all__ = ["DEFAULT_LEVEL", "LEVELS", "SPLITS", "cache_folder", "make_game", "make_games", "parse_level"]
 
+PoolContext = contextlib.AbstractContextManager[GamePool]
 MAX_GAMES: Final = 1_000_000
 """Games per split."""
 _ATTEMPTS: Final = 100
@@ -67,8 +68,11 @@ def make_games(
     """
     if not 1 <= count <= MAX_GAMES:
         raise ConfigError(f"count is {count!r}; it must be from 1 to {MAX_GAMES}.")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers!r}; it must be at least 1, or None for one per CPU core.")
     shelf = Shelf.of(level, split, cache)
-    return shelf.provide(range(count), workers=workers, progress=progress)
+    most = workers or os.cpu_count() or 1
+    return shelf.provide(range(count), lambda games: GamePool(min(most, games)), f"making {split} games" if progress else None)
 
 
 def number_of(game: str) -> tuple[str, int] | None:
@@ -89,7 +93,8 @@ def make_game(level: str | GameFamily, split: str, number: int, *, cache: Path |
     """Return one game of a split: the same that ``make_games`` returns at index ``number``; errors as ``make_games``."""
     if not 0 <= number < MAX_GAMES:
         raise ConfigError(f"Game number {number!r} is out of range; it must be from 0 to {MAX_GAMES - 1}.")
-    return Shelf.of(level, split, cache).provide([number], workers=1, progress=False)[0]
+    shelf = Shelf.of(level, split, cache)
+    return shelf.provide([number], lambda _: contextlib.nullcontext(standing_pool(os.getpid())), None)[0]
 
 
 @dataclass
@@ -111,17 +116,22 @@ class Shelf:
         folder = (cache or cache_folder()) / family.folder / check_split(split)
         return cls(family, split, folder)
 
-    def provide(self, numbers: Sequence[int], *, workers: int | None, progress: bool) -> list[Path]:
-        """Return the games with these numbers, in this order, making those that are missing."""
-        with _locked(self.folder):
+    def provide(self, numbers: Sequence[int], open_pool: Callable[[int], PoolContext], title: str | None) -> list[Path]:
+        """Return the games with these numbers, in this order, making those that are missing.
+
+        Args:
+            numbers: Which games.
+            open_pool: Gives the workers for so many games; called only if games are missing.
+            title: Title of a progress bar; ``None`` means no bar.
+        """
+        with _locked(self.folder), contextlib.ExitStack() as cleanup:
             self._load()
-            with contextlib.ExitStack() as cleanup:
-                pool, bar = None, None
-                while requests := self._requests(numbers):
-                    pool = pool or cleanup.enter_context(GamePool(workers or os.cpu_count() or 1, len(requests)))
-                    if progress and bar is None:
-                        bar = cleanup.enter_context(_progress_bar(len(requests), f"making {self.split} games"))
-                    self._run(pool, requests, bar)
+            pool, bar = None, None
+            while requests := self._requests(numbers):
+                pool = pool or cleanup.enter_context(open_pool(len(requests)))
+                if title is not None and bar is None:
+                    bar = cleanup.enter_context(_progress_bar(len(requests), title))
+                self._run(pool, requests, bar)
             seeds = self._choose(max(numbers))
         return [self._stem(seeds[number]).with_suffix(".z8") for number in numbers]
 
