@@ -1,0 +1,73 @@
+"""``mise-gym list``: everything that can be asked for by name."""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import gymnasium as gym
+
+from mise_gym.envs.levels import LEVELS
+from mise_gym.registry import Registry
+from mise_gym.rewards.catalog import CALIBRATORS, JUDGES
+
+
+def environments() -> dict[str, str]:
+    """Return the ids of this package with the first sentence of each class docstring."""
+    rows = {key: str(spec.entry_point) for key, spec in gym.registry.items() if key.startswith("mise/")}
+    return _summaries(Registry("environment", rows))
+
+
+def judges() -> dict[str, str]:
+    """Return the judges with the first sentence of each class docstring."""
+    return _summaries(JUDGES)
+
+
+def calibrators() -> dict[str, str]:
+    """Return the calibrators with the first sentence of each class docstring."""
+    return _summaries(CALIBRATORS)
+
+
+def levels() -> dict[str, str]:
+    """Return the short names of difficulties of cooking games."""
+    return dict(LEVELS)
+
+
+SECTIONS: Final[Mapping[str, Callable[[], dict[str, str]]]] = {
+    "environments": environments,
+    "judges": judges,
+    "calibrators": calibrators,
+    "levels": levels,
+}
+"""What can be listed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mise-gym list``."""
+    parser.add_argument("section", nargs="?", choices=list(SECTIONS), help="what to list (default: everything)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: section -> name -> description")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the tables."""
+    wanted = [arguments.section] if arguments.section else list(SECTIONS)
+    tables = {name: SECTIONS[name]() for name in wanted}
+    print(json.dumps(tables, indent=2) if arguments.json else _render(tables))
+    return 0
+
+
+def _render(tables: Mapping[str, Mapping[str, str]]) -> str:
+    width = max(len(name) for table in tables.values() for name in table)
+    blocks = []
+    for title, table in tables.items():
+        rows = [f"  {name:<{width}}  {summary}" for name, summary in table.items()]
+        blocks.append("\n".join([title.capitalize(), *rows]))
+    return "\n\n".join(blocks)
+
+
+def _summaries(table: Registry) -> dict[str, str]:
+    return {name: _first_sentence(table.load(name)) for name in sorted(table)}
+
+
+def _first_sentence(thing: Any) -> str:
+    return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split())
