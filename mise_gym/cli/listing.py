@@ -5,17 +5,19 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import gymnasium as gym
-
+from mise_gym.envs.catalog import ENVS
 from mise_gym.envs.levels import LEVELS
 from mise_gym.registry import Registry
 from mise_gym.rewards.catalog import CALIBRATORS, JUDGES
 
 
 def environments() -> dict[str, str]:
-    """Return the ids of this package with the first sentence of each class docstring."""
-    rows = {key: str(spec.entry_point) for key, spec in gym.registry.items() if key.startswith("mise/")}
-    return _summaries(Registry("environment", rows))
+    """Return the ids of this package with the first sentence of each class docstring and the arguments that the id fixes."""
+    summaries = _summaries(Registry("environment", {row.id: row.entry_point for row in ENVS}))
+    for row in ENVS:
+        fixed = ", ".join(f"{name}={value}" for name, value in row.kwargs.items())
+        summaries[row.id] += f" ({fixed})" if fixed else ""
+    return summaries
 
 
 def judges() -> dict[str, str]:

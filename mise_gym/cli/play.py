@@ -142,7 +142,8 @@ class Session:
         return list(self._info.get("admissible_commands", ()))
 
     def _show_start(self) -> None:
-        if task := self._info.get("task"):
+        task = str(self._info.get("task", ""))
+        if task not in self._observation:
             self._terminal.show(f"Task: {task}", "note")
         self._terminal.show("")
         self._show_turn(self._observation)
