@@ -55,10 +55,13 @@ class GameWorkerProcess:
         """End the process and wait for it; a second call does nothing."""
         if self._process is None or self._log is None:
             return
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write("\n")  # says goodbye even if a forked process keeps the pipe open
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            with contextlib.suppress(OSError):
+                pipe.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -142,10 +142,12 @@ def _walk_without_compiling() -> None:
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer requests until the input ends; an error of ours becomes the answer ``{"error": message}``."""
+    """Answer requests until an empty line or the end of the input; an error of ours becomes the answer ``{"error": message}``."""
     with tempfile.TemporaryDirectory(prefix="mise_gym_") as scratch:
         workshop: Workshop | None = None
-        for line in requests:
+        for line in iter(requests.readline, ""):
+            if not line.strip():
+                return
             try:
                 workshop = workshop or Workshop(Path(scratch))
                 answer = workshop.make(json.loads(line))

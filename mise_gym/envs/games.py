@@ -215,7 +215,7 @@ class Shelf:
         self._tried, self._hashes = tried, hashes
 
     def _save(self) -> None:
-        index = {"fingerprints": self._tried, "sha256": dict(sorted(self._hashes.items()))}
+        index = {"fingerprints": dict(sorted(self._tried.items())), "sha256": dict(sorted(self._hashes.items()))}
         write_atomically(self._index, json.dumps(index, indent=1).encode())
 
 

@@ -64,8 +64,13 @@ class GameFamily:
 
     @property
     def has_own_splits(self) -> bool:
-        """Whether the generator itself keeps the splits apart (the recipes of cooking games are disjoint)."""
-        return self.challenge == "tw-cooking" and not self.settings["mixed"]
+        """Whether the generator itself keeps the splits apart.
+
+        The recipes of cooking games do, but for a few foods (salt, water) that are neither cooked nor cut in any split.
+        """
+        if self.challenge != "tw-cooking" or self.settings["mixed"]:
+            return False
+        return bool(self.settings["cook"] or self.settings["cut"])
 
     @property
     def folder(self) -> str:
