@@ -1,0 +1,86 @@
+"""Writes the pages that are made from the code: environments, judges, calibrators and the command line.
+
+``python docs/_gen.py`` (or ``make docs``) writes them; a test fails while they differ from what is committed.
+"""
+
+import inspect
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from mise_gym.cli import COMMANDS, build_parser
+from mise_gym.envs.catalog import ENVS
+from mise_gym.registry import Registry
+from mise_gym.rewards.catalog import CALIBRATORS, JUDGES
+
+DOCS = Path(__file__).parent
+NOTICE = "<!-- Written by docs/_gen.py; change the docstrings and run `make docs`. -->\n"
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of every generated page."""
+    made = {
+        DOCS / "rewards" / "judges.md": _registry_page("Judges", JUDGES),
+        DOCS / "rewards" / "calibrators.md": _registry_page("Calibrators", CALIBRATORS),
+        DOCS / "reference" / "cli.md": _command_line_page(),
+    }
+    for entry_point in dict.fromkeys(row.entry_point for row in ENVS):
+        name = entry_point.partition(":")[0].rpartition(".")[2]
+        made[DOCS / "environments" / f"{name}.md"] = _environment_page(entry_point)
+    return made
+
+
+def _environment_page(entry_point: str) -> str:
+    cls = Registry("environment", {}).load(entry_point)
+    ids = [f"- `{row.id}`{_fixed(row.kwargs)}" for row in ENVS if row.entry_point == entry_point]
+    return "\n".join([f"# {cls.__name__}", "", NOTICE, *ids, "", _ticks(inspect.cleandoc(cls.__doc__)), ""])
+
+
+def _fixed(kwargs: dict[str, Any]) -> str:
+    return ": " + ", ".join(f"`{name}={value!r}`" for name, value in kwargs.items()) if kwargs else ""
+
+
+def _registry_page(title: str, table: Registry) -> str:
+    blocks = [f"# {title}\n\n{NOTICE}"]
+    for name in sorted(table):
+        signature = ", ".join(str(parameter) for parameter in inspect.signature(table.load(name)).parameters.values())
+        blocks.append(f"## `{name}`\n\n`{table[name]}`\n\nArguments: `{signature or 'none'}`\n\n{_markdown(table.load(name))}\n")
+    return "\n".join(blocks)
+
+
+def _command_line_page() -> str:
+    os.environ["COLUMNS"] = "100"
+    parser = build_parser(*COMMANDS)
+    subparsers = next(action for action in parser._actions if hasattr(action, "add_parser"))
+    helps = {"mise-gym": parser, **{f"mise-gym {name}": subparsers.choices[name] for name in COMMANDS}}
+    blocks = [f"## `{title}`\n\n```text\n{each.format_help().rstrip()}\n```\n" for title, each in helps.items()]
+    return "\n".join([f"# Command line\n\n{NOTICE}", *blocks])
+
+
+def _markdown(thing: Any) -> str:
+    """Return a Google-style docstring as Markdown: section titles in bold, their items as lists, examples as they are."""
+    lines: list[str] = []
+    for block in inspect.cleandoc(thing.__doc__).split("\n\n"):
+        title, _, body = block.partition("\n")
+        if not re.fullmatch(r"[A-Z][a-z]+:", title):
+            lines.append(block)
+        elif title == "Example:":
+            lines.append(f"**Example**\n\n```pycon\n{inspect.cleandoc(body)}\n```")
+        elif title in ("Args:", "Raises:"):
+            items = re.split(r"\n(?! )", inspect.cleandoc(body))
+            lines.append(f"**{title[:-1]}**\n\n" + "\n".join(f"- {' '.join(item.split())}" for item in items))
+        else:
+            lines.append(f"**{title[:-1]}.** {inspect.cleandoc(body)}")
+    return _ticks("\n\n".join(lines))
+
+
+def _ticks(text: str) -> str:
+    """Turn the double ticks of docstrings into single ones, and leave fences alone."""
+    return re.sub(r"(?<!`)``(?!`)", "`", text)
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")

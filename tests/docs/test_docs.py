@@ -1,0 +1,54 @@
+"""The generated pages are current, links lead somewhere, and everything that can be named is described."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_gen", DOCS / "_gen.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_pages_are_current(generator: ModuleType) -> None:
+    pages = generator.pages()
+
+    stale = [str(path.relative_to(ROOT)) for path, text in pages.items() if not path.exists() or path.read_text() != text]
+
+    assert stale == [], "Run `make docs` and commit what it writes."
+
+
+def test_no_generated_page_is_left_over(generator: ModuleType) -> None:
+    generated = {path for path in DOCS.rglob("*.md") if generator.NOTICE in path.read_text()}
+
+    assert generated == set(generator.pages())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "decisions"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_every_page_is_reachable_from_the_index(page: Path) -> None:
+    index = DOCS / "index.md"
+
+    assert page == index or f"({page.relative_to(DOCS)})" in index.read_text()
