@@ -54,6 +54,7 @@ class GeneratedGames:
             if not isinstance(count, int) or count < 1:
                 raise ConfigError(f"num_games is {count!r} for {split!r}; it must be at least 1.")
         self._counts = counts
+        self._paths: dict[tuple[str, int], Path] = {}
 
     def count(self, split: str) -> int:
         """Return how many games a split has."""
@@ -61,7 +62,9 @@ class GeneratedGames:
 
     def path(self, split: str, number: int) -> Path:
         """Return the file of a game, which is made if need be; errors as ``make_games``."""
-        return make_game(self._family, split, number)
+        if (split, number) not in self._paths:
+            self._paths[split, number] = make_game(self._family, split, number)
+        return self._paths[split, number]
 
     def find(self, name: str) -> tuple[str, int] | None:
         """Return split and number of the game with this name."""

@@ -194,8 +194,10 @@ class Shelf:
         )
 
     def _is_whole(self, seed: int) -> bool:
+        """Whether both files of a game are there and are what they were when they were made."""
         stem = self._stem(seed).name
-        return all(stem + suffix in self._hashes for suffix in (".json", ".z8"))
+        names = (stem + ".json", stem + ".z8")
+        return all(name in self._hashes and _digest(self.folder / name) == self._hashes[name] for name in names)
 
     def _stem(self, seed: int) -> Path:
         return self.folder / f"{self.family.challenge}-{self.split}-{self.family.name}-{seed}"
@@ -205,11 +207,11 @@ class Shelf:
         return self.folder / "hashes.json"
 
     def _load(self) -> None:
-        """Read the list of hashes and drop from it what no longer matches the files."""
+        """Read the list of hashes."""
         try:
             index = json.loads(self._index.read_text(encoding="utf-8"))
             tried = {int(seed): fingerprint for seed, fingerprint in index["fingerprints"].items()}
-            hashes = {name: digest for name, digest in index["sha256"].items() if _digest(self.folder / name) == digest}
+            hashes = dict(index["sha256"])
         except (OSError, ValueError, KeyError, AttributeError):
             return  # no list, or a broken one: every game is made again
         self._tried, self._hashes = tried, hashes

@@ -1,0 +1,94 @@
+"""From a rollout and its rewards to the tensors that the loss reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mise_gym.train.decoding import TokenTrace
+from mise_gym.train.policy import LLMPolicy, Places, pad
+from mise_gym.types import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence_:
+    """One episode ready for training: its tokens with the hindsight questions behind them."""
+
+    trace: TokenTrace
+    ids: list[int]
+    slots: list[int]
+    outcome: float
+
+
+@dataclass(slots=True)
+class TurnTargets:
+    """What PPO needs to know of each turn of one episode. Shape ``(T,)`` each."""
+
+    advantages: NDArray[np.float64]
+    value_targets: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded tensors of B episodes with N decisions (at most A allowed tokens each) and T turns in all."""
+
+    ids: Tensor
+    """Shape ``(B, S)``."""
+    mask: Tensor
+    """Shape ``(B, S)``."""
+    decisions: Places
+    """Where each decision's features are: at the token before it. Shape ``(N,)``."""
+    allowed: Tensor
+    """Allowed token ids, padded with -1. Shape ``(N, A)``."""
+    choices: Tensor
+    """Index of the chosen token in ``allowed``. Shape ``(N,)``."""
+    old_logprobs: Tensor
+    """Shape ``(N,)``."""
+    decision_turns: Tensor
+    """Which of the T turns each decision belongs to. Shape ``(N,)``."""
+    states: Places
+    """Where the critic reads. Shape ``(T,)``."""
+    slots: Places
+    """Where the beliefs are read. Shape ``(T,)``."""
+    slot_episodes: Tensor
+    """Which of the B episodes each slot belongs to. Shape ``(T,)``."""
+    outcomes: Tensor
+    """R of each episode. Shape ``(B,)``."""
+
+
+def with_hindsight(policy: LLMPolicy, episode: Episode, trace: TokenTrace) -> Sequence_:
+    """Put the hindsight questions behind an episode's tokens."""
+    questions = policy.text.hindsight([turn.action for turn in episode.transitions])
+    start = len(trace.ids)
+    return Sequence_(trace, trace.ids + questions.ids, [start + slot for slot in questions.slots], episode.progress)
+
+
+def to_batch(policy: LLMPolicy, sequences: Sequence[Sequence_]) -> Batch:
+    """Pad and flatten some episodes."""
+    device = policy.device
+    traces = [sequence.trace for sequence in sequences]
+    ids, mask = pad([sequence.ids for sequence in sequences], policy.tokenizer.pad_token_id or 0, device)
+    decisions = [decision for trace in traces for decision in trace.decisions]
+    first_turn = np.cumsum([0, *(len(trace.value_positions) for trace in traces)])
+    width = max((len(decision.allowed) for decision in decisions), default=1)
+    allowed = torch.full((len(decisions), width), -1)
+    for row, decision in enumerate(decisions):
+        allowed[row, : len(decision.allowed)] = torch.tensor(decision.allowed)
+    decision_turns = [first_turn[row] + d.turn for row, trace in enumerate(traces) for d in trace.decisions]
+    slots = Places.of([sequence.slots for sequence in sequences])
+    return Batch(
+        ids=ids,
+        mask=mask,
+        decisions=Places.of([[d.position - 1 for d in trace.decisions] for trace in traces]),
+        allowed=allowed.to(device),
+        choices=torch.tensor([d.choice for d in decisions], dtype=torch.long, device=device),
+        old_logprobs=torch.tensor([d.logprob for d in decisions], device=device),
+        decision_turns=torch.tensor(decision_turns, dtype=torch.long, device=device),
+        states=Places.of([trace.value_positions for trace in traces]),
+        slots=slots,
+        slot_episodes=slots.rows.to(device),
+        outcomes=torch.tensor([sequence.outcome for sequence in sequences], dtype=torch.float32, device=device),
+    )

@@ -1,0 +1,89 @@
+"""Where the language model comes from: a folder, the hub, or a tiny one built here from nothing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mise_gym.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyModelConfig:
+    """Shape of the model that is built when no model is given."""
+
+    hidden_size: int = 96
+    """Width of the residual stream."""
+    num_layers: int = 3
+    """Transformer blocks; copying a word from the recipe needs at least two."""
+    num_heads: int = 4
+    """Attention heads."""
+    intermediate_size: int = 256
+    """Width of the feed-forward layer."""
+    vocab_size: int = 1024
+    """Size of the byte-level BPE vocabulary."""
+    max_tokens: int = 2048
+    """Longest episode in tokens."""
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
+    """Train a byte-level BPE tokenizer, which can encode any string, and wrap it for transformers."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<pad>", "<bos>", "<eos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
+
+
+def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int) -> Any:
+    """Build a Llama-shaped causal language model with random weights drawn from ``seed``."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+        max_position_embeddings=config.max_tokens,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(shape)
+
+
+def load_model(name: str) -> tuple[Any, Any]:
+    """Load a causal language model and its tokenizer.
+
+    Args:
+        name: A folder written by ``save_pretrained``, or an id on the Hugging Face hub.
+
+    Raises:
+        ConfigError: It is neither; the message says what transformers found.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        what = "This folder holds no model that transformers can load" if Path(name).exists() else "There is no such folder, and the hub did not give it"
+        first_line = str(error).strip().splitlines()[0]
+        raise ConfigError(f"Cannot load the model {name!r}. {what}: {first_line}") from error
+    return model, tokenizer

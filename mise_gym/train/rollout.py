@@ -1,0 +1,134 @@
+"""Playing episodes: environments on one side, the policy's decoder on the other, episodes and their tokens out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import torch
+
+from mise_gym.errors import ConfigError
+from mise_gym.train.decoding import TokenTrace, TurnDecoder
+from mise_gym.train.policy import LLMPolicy
+from mise_gym.types import Episode, Transition
+
+TextWorldLike = gym.Env[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Finished episodes and, in the same order, their tokens."""
+
+    episodes: list[Episode]
+    traces: list[TokenTrace]
+
+
+class EpisodeRecorder:
+    """Plays one environment and writes down what happens."""
+
+    def __init__(self, env: TextWorldLike, options: Mapping[str, Any], seed: int | None = None) -> None:
+        self.env = env
+        self.seed = seed
+        self.observation, self.info = env.reset(seed=seed, options=dict(options))
+        self.opening = self.observation
+        self.transitions: list[Transition] = []
+        self.terminated = self.truncated = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.terminated or self.truncated
+
+    @property
+    def commands(self) -> Sequence[str]:
+        """Admissible commands now.
+
+        Raises:
+            ConfigError: The environment offers none.
+        """
+        commands = self.info.get("admissible_commands")
+        if not commands:
+            raise ConfigError("The environment lists no admissible commands. Make it with infos=('admissible_commands',).")
+        return list(commands)
+
+    def step(self, action: str) -> None:
+        """Take one turn."""
+        observation, reward, self.terminated, self.truncated, self.info = self.env.step(action)
+        self.transitions.append(
+            Transition(
+                observation=self.observation,
+                action=action,
+                reward=float(reward),
+                next_observation=observation,
+                progress=float(self.info["progress"]),
+                valid_action=bool(self.info["valid_action"]),
+            )
+        )
+        self.observation = observation
+
+    def episode(self, **extra: Any) -> Episode:
+        """Return what was recorded."""
+        return Episode(
+            task=self.info["task"],
+            transitions=tuple(self.transitions),
+            progress=float(self.info["progress"]),
+            success=bool(self.info["success"]),
+            terminated=self.terminated,
+            truncated=self.truncated,
+            task_id=str(self.info["task_id"]),
+            split=str(self.info["split"]),
+            seed=self.seed,
+            extra=extra,
+        )
+
+
+def collect(
+    envs: Sequence[TextWorldLike],
+    tasks: Sequence[Mapping[str, Any]],
+    policy: LLMPolicy,
+    generator: torch.Generator,
+    *,
+    temperature: float = 1.0,
+    on_episode: Callable[[], None] | None = None,
+) -> Rollout:
+    """Play every task once, as many at a time as there are environments.
+
+    Args:
+        envs: Environments that list admissible commands.
+        tasks: ``reset`` options, one per episode.
+        policy: Writes the actions.
+        generator: Randomness of sampling.
+        temperature: 1 samples from the policy, 0 is greedy.
+        on_episode: Called after each finished episode, for progress bars.
+    """
+    rollout = Rollout([], [])
+    for start in range(0, len(tasks), len(envs)):
+        wave = [EpisodeRecorder(env, options) for env, options in zip(envs, tasks[start : start + len(envs)], strict=False)]
+        decoder = TurnDecoder(policy, [policy.text.opening(r.info["task"], r.observation) for r in wave], generator, temperature)
+        for _ in _play(wave, decoder, policy):
+            if on_episode is not None:
+                on_episode()
+        rollout.episodes.extend(recorder.episode() for recorder in wave)
+        rollout.traces.extend(decoder.traces)
+    return rollout
+
+
+def _play(wave: Sequence[EpisodeRecorder], decoder: TurnDecoder, policy: LLMPolicy) -> Iterator[EpisodeRecorder]:
+    """Play a wave in lockstep, yielding each recorder when its episode ends."""
+    running = list(wave)
+    while running:
+        for recorder, action in zip(running, decoder.act([recorder.commands for recorder in running]), strict=True):
+            recorder.step(action)
+        keep = [place for place, recorder in enumerate(running) if not recorder.done]
+        decoder.observe(keep, [policy.text.observation(recorder.observation) for recorder in running])
+        yield from (recorder for recorder in running if recorder.done)
+        running = [running[place] for place in keep]
+        _check_length(decoder, policy)
+
+
+def _check_length(decoder: TurnDecoder, policy: LLMPolicy) -> None:
+    longest = max(len(trace.ids) for trace in decoder.traces)
+    if longest > policy.max_tokens:
+        raise ConfigError(
+            f"An episode has grown to {longest} tokens; the model reads at most {policy.max_tokens}. Lower max_turns or max_observation_tokens."
+        )

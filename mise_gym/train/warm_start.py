@@ -1,0 +1,117 @@
+"""Warm start: supervised learning of acting from expert episodes and of judging from labelled ones."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from mise_gym.train.demonstrations import GOOD_TURNS
+from mise_gym.train.policy import LLMPolicy, Places, pad, token_batches
+from mise_gym.types import Episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartConfig:
+    """How the model is prepared before reinforcement learning."""
+
+    expert_episodes: int = 60
+    """Episodes of the simulator's own solution, to imitate."""
+    judge_episodes: int = 60
+    """Episodes with random mistakes, labelled good or bad turn by turn, to learn judging from."""
+    max_mistake_rate: float = 0.6
+    """Each judge episode draws its rate of random actions from [0, this]."""
+    epochs: int = 30
+    """Passes over all episodes; 0 skips the warm start."""
+    learning_rate: float = 2e-3
+    """Peak of a linear warm-up and cosine decay."""
+    batch_tokens: int = 4096
+    """Padded tokens per update."""
+    judge_coef: float = 0.3
+    """Weight of the judging loss beside the acting loss."""
+    text_coef: float = 0.1
+    """Weight of the language-model loss on everything else, which teaches the words themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """One episode to learn from: ids, which of them to imitate, and the hindsight slots with their labels."""
+
+    ids: list[int]
+    acted: list[int]
+    slots: list[int]
+    labels: list[int]
+
+
+def warm_start(
+    policy: LLMPolicy,
+    experts: Sequence[Episode],
+    judged: Sequence[Episode],
+    config: WarmStartConfig,
+    rng: np.random.Generator,
+    on_update: Callable[[int, int, dict[str, float]], None],
+) -> None:
+    """Train the policy in place.
+
+    Args:
+        policy: The policy; its critic is left alone.
+        experts: Episodes whose actions are imitated.
+        judged: Episodes whose turns carry good/bad labels; their actions are not imitated.
+        config: Epochs and weights.
+        rng: Shuffles the batches.
+        on_update: Called with the number of updates done, their total, and the losses.
+    """
+    examples = [_example(policy, episode, imitate=True) for episode in experts]
+    examples += [_example(policy, episode, imitate=False) for episode in judged]
+    batches = list(token_batches([len(example.ids) for example in examples], config.batch_tokens))
+    total = config.epochs * len(batches)
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
+    for done in range(total):
+        if done % len(batches) == 0:
+            order = rng.permutation(len(batches))
+        losses = _losses(policy, [examples[row] for row in batches[order[done % len(batches)]]])
+        loss = losses["act"] + config.judge_coef * losses["judge"] + config.text_coef * losses["text"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        on_update(done + 1, total, {f"warm_start/{name}_loss": value.item() for name, value in losses.items()})
+
+
+def _schedule(done: int, total: int) -> float:
+    warm_up = max(1, total // 20)
+    return min(1.0, (done + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * done / max(1, total)))
+
+
+def _example(policy: LLMPolicy, episode: Episode, *, imitate: bool) -> _Example:
+    ids, slots = policy.with_hindsight(episode)
+    acted: list[int] = []
+    if imitate:
+        turns = episode.transitions
+        end = len(policy.text.opening(episode.task, turns[0].observation))
+        for turn in turns:
+            start, end = end, end + len(policy.text.action(turn.action))
+            acted.extend(range(start, end))
+            end += len(policy.text.observation(turn.next_observation))
+    return _Example(ids, acted, slots, episode.extra[GOOD_TURNS])
+
+
+def _losses(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.Tensor]:
+    ids, mask = pad([example.ids for example in examples], policy.tokenizer.pad_token_id or 0, policy.device)
+    features = policy.features(ids, mask)
+    slots = Places.of([example.slots for example in examples])
+    labels = torch.tensor([label for example in examples for label in example.labels], device=ids.device).float()
+    per_token = cross_entropy(policy.logits(features[:, :-1]).transpose(1, 2), ids[:, 1:], reduction="none")
+    acted = torch.zeros_like(mask[:, 1:])
+    for row, example in enumerate(examples):
+        acted[row, [position - 1 for position in example.acted]] = 1
+    text = mask[:, 1:] - acted
+    return {
+        "act": (per_token * acted).sum() / acted.sum().clamp(min=1),
+        "text": (per_token * text).sum() / text.sum(),
+        "judge": binary_cross_entropy_with_logits(policy.score_logits(features[slots.rows, slots.columns]), labels),
+    }
