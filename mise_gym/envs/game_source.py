@@ -181,19 +181,21 @@ def _by_name(source: GameSource, name: str, split: str | None) -> tuple[str, Pat
     return found[0], source.path(*found)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path) -> list[tuple[Path, str]]:
+    """Return the game files at or below a path, each with its split: that of the nearest folder named like one."""
     if path.is_dir():
-        return [file for file in sorted(path.rglob("*")) if file.suffix in _SUFFIXES and file.name != "hashes.json"]
+        files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.name != "hashes.json"]
+        return [(file, _split_of((path.name, *file.parent.relative_to(path).parts))) for file in files]
     if not path.exists():
         raise GameFileError(f"There is no game at {str(path)!r}. Check the path.")
     if path.suffix not in _SUFFIXES:
         raise GameFileError(f"{str(path)!r} is no game file: its name must end in .z8, with a .json file beside it.")
-    return [path]
+    return [(path, _split_of((path.parent.name,)))]
 
 
-def _split_of(file: Path) -> str:
-    for part in reversed(file.parent.parts):
-        match = re.match(r"(train|valid|test)(?![a-z])", part)
+def _split_of(folders: Sequence[str]) -> str:
+    for folder in reversed(folders):
+        match = re.fullmatch(r"(train|valid|test)(_?\d+)?", folder)
         if match:
             return match[1]
     return "train"

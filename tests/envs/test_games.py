@@ -102,9 +102,14 @@ class TestMaking:
         with monkeypatch.context() as patched:
             patched.setattr(GamePool, "make_all", interrupt_after_one)
             with pytest.raises(KeyboardInterrupt):
-                make_games("recipe1+take1", "train", 3, cache=tmp_path, workers=1, progress=False)
+                make_games("recipe1+take1+cut", "train", 3, cache=tmp_path, workers=1, progress=False)
         forget_the_pool(monkeypatch)
-        assert len(make_games("recipe1+take1", "train", 1, cache=tmp_path, progress=False)) == 1
+        assert len(make_games("recipe1+take1+cut", "train", 1, cache=tmp_path, progress=False)) == 1
+
+    def test_a_split_of_a_mixed_level_takes_only_its_share_of_contents(self, tmp_path: Path) -> None:
+        index = make_games("recipe1+take1", "valid", 1, cache=tmp_path, workers=1, progress=False)[0].parent / "hashes.json"
+        contents = [content for content in json.loads(index.read_text())["fingerprints"].values() if content]
+        assert [int(content, 16) % 3 for content in contents] == [1]
 
     def test_no_worker_process_is_left_behind(self) -> None:
         with GamePool(1) as pool:
@@ -123,7 +128,7 @@ class TestMaking:
         worker.close()
 
     def test_the_progress_bar_shows_how_far_it_is(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        make_games("recipe1+take1", "train", 1, cache=tmp_path, workers=1)
+        make_games("recipe1+take1+cut", "train", 1, cache=tmp_path, workers=1)
         assert "making train games: 100%" in capsys.readouterr().err
 
 
