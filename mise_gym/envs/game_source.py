@@ -89,16 +89,15 @@ class GivenGames:
 
     def __init__(self, games: str | Path | Sequence[str | Path]) -> None:
         paths = [games] if isinstance(games, str | Path) else list(games)
-        files = [file for path in paths for file in _files(Path(path).expanduser().absolute())]
-        by_stem = {
-            file.with_suffix(""): file for file in sorted(files, key=lambda file: _SUFFIXES.index(file.suffix), reverse=True)
-        }
-        playable = [file for file in by_stem.values() if file.suffix != ".ulx"]
+        splits = dict(found for path in paths for found in _files(Path(path).expanduser().absolute()))
+        preferred_last = sorted(splits, key=lambda file: _SUFFIXES.index(file.suffix), reverse=True)
+        best = {file.with_suffix(""): file for file in preferred_last}
+        playable = [file for file in best.values() if file.suffix != ".ulx"]
         if not playable:
-            raise GameFileError(_nothing_playable(paths, bool(by_stem)))
+            raise GameFileError(_nothing_playable(paths, bool(best)))
         self._games: dict[str, list[Path]] = {split: [] for split in SPLITS}
         for file in sorted(playable):
-            self._games[_split_of(file)].append(file)
+            self._games[splits[file]].append(file)
 
     def count(self, split: str) -> int:
         """Return how many games a split has."""
