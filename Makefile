@@ -51,7 +51,7 @@ types: setup  ## mypy --strict.
 	@$(BIN)/mypy --no-error-summary
 
 layers: setup  ## The import directions between the rooms.
-	@$(BIN)/lint-imports --no-timings > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@$(BIN)/lint-imports > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
 docs: setup  ## Regenerate the pages that are made from the code.
 	@$(BIN)/python docs/_gen.py

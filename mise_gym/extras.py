@@ -1,6 +1,7 @@
 """Import optional packages, or say in one sentence how to get them."""
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Final
 
@@ -35,6 +36,22 @@ def require(module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        extra = EXTRA_OF.get(package)
-        install = f"pip install 'mise-gym[{extra}]'" if extra else f"pip install {package}"
-        raise MissingExtraError(f"{package} is not installed. Run: {install}", name=package) from error
+        raise _missing(package) from error
+
+
+def version_of(package: str) -> str:
+    """Return the installed version of ``package``, without importing it.
+
+    Raises:
+        MissingExtraError: The package is not installed; the message has the pip line.
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise _missing(package) from error
+
+
+def _missing(package: str) -> MissingExtraError:
+    extra = EXTRA_OF.get(package)
+    install = f"pip install 'mise-gym[{extra}]'" if extra else f"pip install {package}"
+    return MissingExtraError(f"{package} is not installed. Run: {install}", name=package)

@@ -1,10 +1,10 @@
 """FreeText: the space of all strings.
 
-``gymnasium.spaces.Text`` holds only strings over a fixed alphabet, so a blank or an accent fails the checker, and the asynchronous
-vector environment corrupts it silently through shared memory. See ``docs/decisions/0002-free-text-space.md``.
+``gymnasium.spaces.Text`` holds only strings over a fixed alphabet, so a blank or an accent fails the checker, and the
+asynchronous vector environment corrupts it silently through shared memory. See ``docs/decisions/0002-free-text-space.md``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -50,7 +50,7 @@ class FreeText(gym.Space[str]):
         """Return whether ``x`` is a string that is short enough."""
         return isinstance(x, str) and len(x) <= self.max_length
 
-    def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+    def to_jsonable(self, sample_n: Iterable[str]) -> list[str]:
         """Return the samples as a list."""
         return list(sample_n)
 

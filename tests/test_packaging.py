@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mise_gym
 from mise_gym.extras import EXTRA_OF
+from tests.core_only import run_with_the_core_only
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -49,3 +50,22 @@ def test_development_versions_are_exact_and_come_from_the_registry() -> None:
 
     assert "torch==2.13.0" in lines
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)] == []
+
+
+def test_the_package_its_wrappers_and_its_rewards_work_with_the_core_only(tmp_path: Path) -> None:
+    done = run_with_the_core_only(tmp_path, "import mise_gym, mise_gym.envs.wrappers, mise_gym.rewards; print('works')")
+
+    assert done.stdout == "works\n", done.stderr
+
+
+def test_the_list_of_names_needs_the_core_only(tmp_path: Path) -> None:
+    done = run_with_the_core_only(tmp_path, "from mise_gym.cli import main; sys.exit(main(['list']))")
+
+    assert "mise/FTWP-v0" in done.stdout, done.stderr
+
+
+def test_playing_without_the_extra_says_which_to_install(tmp_path: Path) -> None:
+    done = run_with_the_core_only(tmp_path, "from mise_gym.cli import main; sys.exit(main(['play', 'mise/FTWP-v0']))")
+
+    assert done.returncode == 2
+    assert done.stderr == "mise-gym: textworld is not installed. Run: pip install 'mise-gym[textworld]'\n"

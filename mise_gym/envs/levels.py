@@ -5,11 +5,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Final
 
 from mise_gym.errors import ConfigError
+from mise_gym.extras import version_of
 from mise_gym.registry import unknown_name
 
 SPLITS: Final = ("train", "valid", "test")
@@ -75,7 +75,7 @@ class GameFamily:
     @property
     def folder(self) -> str:
         """Name of the family's cache folder: the name and a hash of all that decides what its games are."""
-        key = json.dumps([self.challenge, dict(self.settings), version("textworld"), 1], sort_keys=True)
+        key = json.dumps([self.challenge, dict(self.settings), version_of("textworld"), 1], sort_keys=True)
         return f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 

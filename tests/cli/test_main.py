@@ -78,12 +78,6 @@ def test_bad_input_is_answered_with_one_sentence(capsys: pytest.CaptureFixture[s
     assert sentence in error
 
 
-def test_a_missing_extra_is_answered_with_the_pip_line() -> None:
-    done = mise_gym("play", "mise/FTWP-v0", before="sys.modules['textworld'] = None")
-
-    assert_one_sentence(done, "pip install 'mise-gym[textworld]'")
-
-
 def test_a_full_disk_is_answered_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "e.jsonl").symlink_to("/dev/full")
 
