@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PIP_INSTALL) --constraint .ci/constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup  ## Train a small language model on real text games (about 15 minutes on two cores).
+demo: setup  ## Train a small language model on real text games; no GPU, no API key.
 	@$(BIN)/python examples/train_llm_ppo.py $(ARGS)
 
 test: lint types layers pytest  ## Everything CI runs: lint, types, layers and all tests with coverage.
@@ -40,8 +40,9 @@ pytest: setup
 test-fast: setup  ## Only the tests without real simulators and training.
 	@$(BIN)/python -m pytest -m "not slow and not integration"
 
-lint: setup  ## ruff.
+lint: setup  ## ruff: rules and format.
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted. Run make format."; exit 1; }
 
 format: setup  ## Let ruff repair what it can.
 	@$(BIN)/ruff check --quiet --fix .
