@@ -7,13 +7,10 @@ from typing import Any, ClassVar, Final
 from mise_gym.envs.base import RewardMode, Scene, Task, TextEnv
 from mise_gym.envs.game_source import GameSource, GeneratedGames, GivenGames, choose_game
 from mise_gym.envs.levels import check_split, game_family
-from mise_gym.envs.textworld_session import Exchange, GameSession, SessionPool
+from mise_gym.envs.textworld_session import GameSession
 from mise_gym.errors import ConfigError, MiseError, SimulatorCrashed
 
 _QUEST_INFOS: Final = frozenset({"policy_commands", "intermediate_reward"})
-_IDLE_GAMES: Final = 64
-_POOL: Final = SessionPool(_IDLE_GAMES)
-"""Games that no environment of this process plays at the moment."""
 
 
 class TextWorldEnv(TextEnv):
@@ -125,28 +122,25 @@ class TextWorldEnv(TextEnv):
 
     def _start(self, options: Mapping[str, Any]) -> tuple[Task, Scene]:
         split, path = choose_game(self._source, options.get("game"), options.get("split"), self.split, self.np_random)
-        if self._session is None or self._session.path != path:
-            self._release()
-            self._session = _POOL.take(path)
-        exchange = self._session.start(track_quests=bool(_QUEST_INFOS.intersection(self.infos)))
-        return Task(goal=self._session.goal, task_id=path.stem, split=split), self._scene_of(self._session, exchange)
+        self._release()
+        self._session = GameSession(path, track_quests=bool(_QUEST_INFOS.intersection(self.infos)))
+        return Task(goal=self._session.goal, task_id=path.stem, split=split), self._scene_now()
 
     def _act(self, action: str) -> Scene:
         session = self._playing()
         try:
-            return self._scene_of(session, session.play(action))
+            session.play(action)
         except SimulatorCrashed:
             self._session, self._scene = None, None
             raise
+        return self._scene_now()
 
     def _extra(self, name: str) -> Any:
-        session = self._playing()
-        if name in ("look", "inventory"):
-            return session.ask(name)
-        value = getattr(session, name)
-        return value() if callable(value) else value
+        return getattr(self._playing(), name)()
 
-    def _scene_of(self, session: GameSession, exchange: Exchange) -> Scene:
+    def _scene_now(self) -> Scene:
+        session = self._playing()
+        exchange = session.exchange
         share = exchange.score / session.max_score if session.max_score else 0.0
         progress = 1.0 if exchange.is_won else min(max(share, 0.0), 1.0)
         return Scene(
@@ -165,5 +159,5 @@ class TextWorldEnv(TextEnv):
 
     def _release(self) -> None:
         if self._session is not None:
-            _POOL.give_back(self._session)
+            self._session.close()
             self._session = None

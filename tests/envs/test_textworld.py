@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
+import textworld
 
 import mise_gym  # noqa: F401  # registers the ids
 from mise_gym.envs.commands import NOT_UNDERSTOOD, ONE_AT_A_TIME, UNKNOWN_VERB, Refusal, to_command
+from mise_gym.envs.game_memory import MEMORIES, GameMemories, GameMemory, Node
 from mise_gym.envs.game_source import GivenGames
 from mise_gym.envs.games import make_game
-from mise_gym.envs.textworld_session import GameSession
-from mise_gym.errors import ConfigError, GameFileError, SimulatorCrashed, UnknownNameError
+from mise_gym.envs.interpreter import Interpreter
+from mise_gym.errors import ConfigError, GameFileError, MiseError, SimulatorCrashed, UnknownNameError
 
 LEVEL = "recipe1+take1+cook+cut+open"
 
@@ -42,6 +45,47 @@ def make(**kwargs: Any) -> gym.Env[str, str]:
 
 def play(env: gym.Env[str, str], actions: list[str]) -> list[tuple[str, float, bool, bool, dict[str, Any]]]:
     return [env.step(action) for action in actions]
+
+
+JUNK = ["xyzzy", "take", "wait", "open cookbook", "", "look"]
+ASKED = ("admissible_commands", "policy_commands", "intermediate_reward", "facts")
+Line = tuple[Any, ...]
+
+
+def choose(rng: np.random.Generator, admissible: list[str]) -> str:
+    return str(rng.choice(admissible if rng.random() < 0.8 else JUNK))
+
+
+def squeeze(text: str) -> str:
+    return " ".join(text.split()).partition(" Would you like to RESTART")[0]
+
+
+def walk_ours(path: Path, rng: np.random.Generator) -> list[Line]:
+    env = make(games=path, infos=ASKED, max_turns=40)
+    _, info = env.reset()
+    lines: list[Line] = []
+    over = False
+    while not over:
+        observation, _, terminated, truncated, info = env.step(choose(rng, info["admissible_commands"]))
+        lines.append((squeeze(observation), info["score"], terminated, *(info[name] for name in ASKED)))
+        over = terminated or truncated
+    return lines
+
+
+def walk_theirs(path: Path, rng: np.random.Generator) -> list[Line]:
+    asked = textworld.EnvInfos(**dict.fromkeys((*ASKED, "feedback", "won", "lost"), True))
+    env = textworld.start(str(path), request_infos=asked)
+    state = env.reset()
+    lines: list[Line] = []
+    over = False
+    while not over:
+        state, score, over = env.step(choose(rng, state.admissible_commands))
+        facts = sorted(map(str, state.facts))
+        known = (state.admissible_commands, state.policy_commands, state.intermediate_reward, facts)
+        lines.append((squeeze(state.feedback), float(score), over, *known))
+        over = over or len(lines) == 40
+    env.close()
+    return lines
 
 
 @pytest.mark.integration
@@ -130,22 +174,68 @@ class TestPlaying:
         starts = [make(games=competition).reset(seed=seed, options={"game": 0})[0] for seed in (1, 2)]
         assert starts[0] == starts[1]
 
-    def test_a_dead_interpreter_is_reported_and_reset_recovers(self, game: Path) -> None:
-        env = make(games=game).unwrapped
-        env.reset()
-        env._session._interpreter = None
-        with pytest.raises(SimulatorCrashed, match=r"Call reset\(\)"):
-            env.step("look")
-        assert env.reset()[0].startswith("You are hungry!")
+    def test_a_dead_interpreter_is_reported_and_reset_recovers(self, game: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def die(*_: object) -> None:
+            raise RuntimeError("out of its mind")
 
-    def test_a_loaded_game_is_used_again(self, game: Path) -> None:
         env = make(games=game).unwrapped
         env.reset()
-        session = env._session
-        env.close()
-        other = make(games=game).unwrapped
-        other.reset()
-        assert other._session is session
+        with monkeypatch.context() as patched:
+            patched.setattr(Interpreter, "send", die)
+            with pytest.raises(SimulatorCrashed, match=r"died on the command 'wait'.*Call reset\(\)"):
+                env.step("wait")
+        with pytest.raises(MiseError, match=r"Call reset\(\)"):
+            env.step("look")
+        env.reset()
+        assert env.step("wait")[0] == "Time passes."
+
+    def test_a_known_way_needs_no_interpreter(self, game: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        env = make(games=game, infos=("admissible_commands", "policy_commands", "look"))
+        env.reset()
+        actions = env.unwrapped.expert_actions()
+        first = play(env, actions)
+        monkeypatch.setattr(Interpreter, "send", None)
+        env.reset()
+        assert play(env, actions) == first
+
+    def test_leaving_a_known_way_catches_up(self, game: Path) -> None:
+        env, fresh = make(games=game, infos=("inventory",)), make(games=game, infos=("inventory",))
+        env.reset()
+        actions = env.unwrapped.expert_actions()
+        play(env, actions)
+        env.reset()
+        play(env, actions[:3])
+        _, _, _, _, info = env.step("examine stove")
+        MEMORIES.of(game).forget()
+        fresh.reset()
+        assert play(fresh, [*actions[:3], "examine stove"])[-1][4] == info
+
+    def test_a_file_that_changed_is_loaded_again(self, game: Path, tmp_path: Path) -> None:
+        copy = tmp_path / "game.z8"
+        for suffix in (".z8", ".json"):
+            shutil.copy(game.with_suffix(suffix), copy.with_suffix(suffix))
+        env = make(games=copy)
+        env.reset()
+        copy.write_bytes(copy.read_bytes()[:70])
+        with pytest.raises(GameFileError, match="is not a playable game"):
+            env.reset()
+
+    def test_memory_of_many_exchanges_is_bounded(self, game: Path) -> None:
+        memories = GameMemories(10, GameMemory)
+        memory = memories.of(game)
+        for number in range(20):
+            memory.grow(memory.root, str(number), Node(memory.root.exchange))
+        assert memories.of(game).size == 1
+
+    @pytest.mark.filterwarnings("ignore::jericho.UnsupportedGameWarning")  # TextWorld's own environment gives it
+    @pytest.mark.slow
+    @pytest.mark.parametrize("level", ["demo", "hard", "recipe2+take1+cut+open+drop+go6"])
+    def test_everything_agrees_with_textworlds_own_environment(self, level: str) -> None:
+        path = make_game(level, "train", 0)
+        for _ in range(2):  # the second time partly from memory
+            ours = [line for seed in (1, 2) for line in walk_ours(path, np.random.default_rng(seed))]
+            theirs = [line for seed in (1, 2) for line in walk_theirs(path, np.random.default_rng(seed))]
+            assert ours == theirs
 
 
 @pytest.mark.integration
@@ -285,6 +375,6 @@ def test_anything_else_is_refused(action: str, answer: str) -> None:
 
 
 @pytest.mark.integration
-def test_a_session_refuses_a_file_before_the_interpreter_sees_it(tmp_path: Path) -> None:
+def test_a_missing_story_file_is_explained(tmp_path: Path) -> None:
     with pytest.raises(GameFileError):
-        GameSession(tmp_path / "missing.z8")
+        Interpreter(tmp_path / "missing.z8")
