@@ -142,7 +142,7 @@ from mise_gym.envs.game_pool import GamePool
 from mise_gym.envs.levels import cooking_family, game_family
 
 folder = Path(sys.argv[1])
-families = [cooking_family("medium"), cooking_family("recipe2+take2+cut+drop+go6"), game_family("tw-simple", None, None)]
+families = [cooking_family("hard"), cooking_family("recipe2+take2+cut+drop+go6"), game_family("tw-simple", None, None)]
 requests = [
     {"challenge": one.challenge, "settings": one.settings_for("valid"), "seed": 11, "share": None, "stem": str(folder / one.name)}
     for one in families
