@@ -9,7 +9,8 @@ def gae(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return advantages and value targets of one finished episode.
 
-    An episode cut by a step limit counts as finished: the environment pays its progress at that step, so nothing is left to bootstrap.
+    An episode cut by a step limit counts as finished: the environment pays its progress at that step, so there is nothing left to
+    bootstrap from.
 
     Args:
         rewards: Reward of each turn. Shape ``(T,)``.

@@ -14,7 +14,7 @@ from mise_gym.types import Episode
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence_:
+class JudgedTrace:
     """One episode ready for training: its tokens with the hindsight questions behind them."""
 
     trace: TokenTrace
@@ -37,8 +37,6 @@ class Batch:
 
     ids: Tensor
     """Shape ``(B, S)``."""
-    mask: Tensor
-    """Shape ``(B, S)``."""
     decisions: Places
     """Where each decision's features are: at the token before it. Shape ``(N,)``."""
     allowed: Tensor
@@ -59,18 +57,18 @@ class Batch:
     """R of each episode. Shape ``(B,)``."""
 
 
-def with_hindsight(policy: LLMPolicy, episode: Episode, trace: TokenTrace) -> Sequence_:
+def with_hindsight(policy: LLMPolicy, episode: Episode, trace: TokenTrace) -> JudgedTrace:
     """Put the hindsight questions behind an episode's tokens."""
     questions = policy.text.hindsight([turn.action for turn in episode.transitions])
     start = len(trace.ids)
-    return Sequence_(trace, trace.ids + questions.ids, [start + slot for slot in questions.slots], episode.progress)
+    return JudgedTrace(trace, trace.ids + questions.ids, [start + slot for slot in questions.slots], episode.progress)
 
 
-def to_batch(policy: LLMPolicy, sequences: Sequence[Sequence_]) -> Batch:
+def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     """Pad and flatten some episodes."""
     device = policy.device
     traces = [sequence.trace for sequence in sequences]
-    ids, mask = pad([sequence.ids for sequence in sequences], policy.tokenizer.pad_token_id or 0, device)
+    ids, _ = pad([sequence.ids for sequence in sequences], policy.tokenizer.pad_token_id or 0, device)
     decisions = [decision for trace in traces for decision in trace.decisions]
     first_turn = np.cumsum([0, *(len(trace.value_positions) for trace in traces)])
     width = max((len(decision.allowed) for decision in decisions), default=1)
@@ -81,7 +79,6 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[Sequence_]) -> Batch:
     slots = Places.of([sequence.slots for sequence in sequences])
     return Batch(
         ids=ids,
-        mask=mask,
         decisions=Places.of([[d.position - 1 for d in trace.decisions] for trace in traces]),
         allowed=allowed.to(device),
         choices=torch.tensor([d.choice for d in decisions], dtype=torch.long, device=device),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mise_gym.train.rollout import EpisodeRecorder, TextWorldLike
+from mise_gym.train.rollout import EpisodeRecorder, TextEnvironment
 from mise_gym.types import Episode
 
 GOOD_TURNS: Final = "good_turns"
@@ -17,10 +17,10 @@ class LabelledRecorder(EpisodeRecorder):
     """Also keeps the simulator's own plan of what is left to do, and writes down which turns shortened it.
 
     The plan is the expert's solution: first what it does only to learn something (reading the cookbook), then what the simulator
-    plans from the state at hand, which is asked again every turn. The environment must be made with ``infos=("policy_commands",)``.
+    plans from the state at hand, asked again every turn. The environment must be made with ``infos=("policy_commands",)``.
     """
 
-    def __init__(self, env: TextWorldLike, options: Mapping[str, Any]) -> None:
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
         super().__init__(env, options)
         self.good_turns: list[int] = []
         solution = env.unwrapped.expert_actions()  # type: ignore[attr-defined]  # part of every TextEnv
@@ -46,7 +46,7 @@ class LabelledRecorder(EpisodeRecorder):
 
 
 def demonstrate(
-    env: TextWorldLike,
+    env: TextEnvironment,
     tasks: Sequence[Mapping[str, Any]],
     rng: np.random.Generator,
     *,

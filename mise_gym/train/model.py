@@ -14,13 +14,13 @@ from mise_gym.errors import ConfigError
 class TinyModelConfig:
     """Shape of the model that is built when no model is given."""
 
-    hidden_size: int = 96
+    hidden_size: int = 64
     """Width of the residual stream."""
-    num_layers: int = 3
+    num_layers: int = 2
     """Transformer blocks; copying a word from the recipe needs at least two."""
-    num_heads: int = 4
+    num_heads: int = 2
     """Attention heads."""
-    intermediate_size: int = 256
+    intermediate_size: int = 192
     """Width of the feed-forward layer."""
     vocab_size: int = 1024
     """Size of the byte-level BPE vocabulary."""
@@ -83,7 +83,11 @@ def load_model(name: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
-        what = "This folder holds no model that transformers can load" if Path(name).exists() else "There is no such folder, and the hub did not give it"
+        what = (
+            "This folder holds no model that transformers can load"
+            if Path(name).exists()
+            else "There is no such folder, and the hub did not give it"
+        )
         first_line = str(error).strip().splitlines()[0]
         raise ConfigError(f"Cannot load the model {name!r}. {what}: {first_line}") from error
     return model, tokenizer

@@ -25,7 +25,9 @@ class Places:
     def of(cls, columns: Sequence[Sequence[int]]) -> "Places":
         """Flatten one list of columns per row."""
         rows = [row for row, places in enumerate(columns) for _ in places]
-        return cls(torch.tensor(rows, dtype=torch.long), torch.tensor([c for places in columns for c in places], dtype=torch.long))
+        return cls(
+            torch.tensor(rows, dtype=torch.long), torch.tensor([c for places in columns for c in places], dtype=torch.long)
+        )
 
 
 class LLMPolicy(nn.Module):
@@ -58,9 +60,12 @@ class LLMPolicy(nn.Module):
         """Longest sequence that the model can read, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", None) or 1_000_000)
 
-    def features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the last hidden state of right-padded sequences. Shape ``(B, S)`` -> ``(B, S, D)``."""
-        return self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+    def features(self, ids: Tensor) -> Tensor:
+        """Return the last hidden states of right-padded sequences. Shape ``(B, S)`` -> ``(B, S, D)``.
+
+        Padding on the right needs no mask: attention is causal, and nothing is read at padded places.
+        """
+        return self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
 
     def logits(self, features: Tensor) -> Tensor:
         """Return next-token logits, in float32. Shape ``(N, D)`` -> ``(N, V)``."""
@@ -88,9 +93,9 @@ class LLMPolicy(nn.Module):
         sequences, slots = zip(*(self.with_hindsight(episode) for episode in episodes), strict=True)
         beliefs: list[NDArray[np.float64]] = [np.empty(0)] * len(episodes)
         for rows in token_batches([len(sequence) for sequence in sequences]):
-            ids, mask = pad([sequences[row] for row in rows], self.tokenizer.pad_token_id or 0, self.device)
+            ids, _ = pad([sequences[row] for row in rows], self.tokenizer.pad_token_id or 0, self.device)
             places = Places.of([slots[row] for row in rows])
-            scores = self.score_logits(self.features(ids, mask)[places.rows, places.columns]).sigmoid().double().cpu().numpy()
+            scores = self.score_logits(self.features(ids)[places.rows, places.columns]).sigmoid().double().cpu().numpy()
             for row, part in zip(rows, np.split(scores, list(accumulate(len(slots[row]) for row in rows))[:-1]), strict=True):
                 beliefs[row] = part
         return beliefs

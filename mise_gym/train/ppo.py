@@ -11,7 +11,7 @@ from torch import Tensor
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.advantages import gae
-from mise_gym.train.batch import Batch, Sequence_, TurnTargets, to_batch, with_hindsight
+from mise_gym.train.batch import Batch, JudgedTrace, TurnTargets, to_batch, with_hindsight
 from mise_gym.train.losses import bernoulli_kl, calibration_reward, entropy, policy_loss, reference_kl, value_loss
 from mise_gym.train.policy import LLMPolicy, token_batches
 from mise_gym.train.rollout import Rollout
@@ -21,7 +21,7 @@ from mise_gym.train.rollout import Rollout
 class PPOConfig:
     """The knobs of the update."""
 
-    iterations: int = 20
+    iterations: int = 40
     """Rounds of collect and train."""
     episodes_per_iteration: int = 64
     """Episodes collected per round."""
@@ -53,7 +53,7 @@ class PPOConfig:
     """Gradients are scaled down to this norm."""
     calibration_coef: float = 1.0
     """Weight of the calibration reward r^C, in arms that train the judge."""
-    anchor_coef: float = 0.1
+    anchor_coef: float = 0.02
     """Weight of KL(belief || warm start's belief) on the score slots; keeps the judge a judge."""
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Reading:
 
 def read(policy: LLMPolicy, batch: Batch) -> Reading:
     """Run the model once and read policy, critic and judge from it."""
-    features = policy.features(batch.ids, batch.mask)
+    features = policy.features(batch.ids)
     logits = policy.logits(features[batch.decisions.rows, batch.decisions.columns])
     allowed_logits = logits.gather(1, batch.allowed.clamp(min=0)).masked_fill(batch.allowed < 0, -torch.inf)
     return Reading(
@@ -142,7 +142,7 @@ class PPOLearner:
     def _targets(
         self,
         rows_of: Sequence[Sequence[int]],
-        sequences: Sequence[Sequence_],
+        sequences: Sequence[JudgedTrace],
         rewards: Sequence[RewardBreakdown],
         before: Sequence[Reading],
     ) -> list[TurnTargets]:
@@ -181,11 +181,11 @@ class PPOLearner:
         if self.train_judge:
             loss = loss - config.calibration_coef * terms["calibration_reward"] + config.anchor_coef * terms["anchor_kl"]
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
         self.optimizer.step()
         terms |= {"clip_fraction": surrogate.clip_fraction, "approx_kl": surrogate.approx_kl, "gradient_norm": norm}
-        return {f"train/{name}": float(value) for name, value in terms.items()}
+        return {f"train/{name}": value.item() for name, value in terms.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimiser's state."""

@@ -12,7 +12,7 @@ from mise_gym.train.decoding import TokenTrace, TurnDecoder
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.types import Episode, Transition
 
-TextWorldLike = gym.Env[str, str]
+TextEnvironment = gym.Env[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,9 @@ class Rollout:
 class EpisodeRecorder:
     """Plays one environment and writes down what happens."""
 
-    def __init__(self, env: TextWorldLike, options: Mapping[str, Any], seed: int | None = None) -> None:
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
         self.env = env
-        self.seed = seed
-        self.observation, self.info = env.reset(seed=seed, options=dict(options))
-        self.opening = self.observation
+        self.observation, self.info = env.reset(options=dict(options))
         self.transitions: list[Transition] = []
         self.terminated = self.truncated = False
 
@@ -77,18 +75,18 @@ class EpisodeRecorder:
             truncated=self.truncated,
             task_id=str(self.info["task_id"]),
             split=str(self.info["split"]),
-            seed=self.seed,
             extra=extra,
         )
 
 
 def collect(
-    envs: Sequence[TextWorldLike],
+    envs: Sequence[TextEnvironment],
     tasks: Sequence[Mapping[str, Any]],
     policy: LLMPolicy,
     generator: torch.Generator,
     *,
     temperature: float = 1.0,
+    recorder_class: type[EpisodeRecorder] = EpisodeRecorder,
     on_episode: Callable[[], None] | None = None,
 ) -> Rollout:
     """Play every task once, as many at a time as there are environments.
@@ -99,11 +97,12 @@ def collect(
         policy: Writes the actions.
         generator: Randomness of sampling.
         temperature: 1 samples from the policy, 0 is greedy.
+        recorder_class: What writes the episodes down.
         on_episode: Called after each finished episode, for progress bars.
     """
     rollout = Rollout([], [])
     for start in range(0, len(tasks), len(envs)):
-        wave = [EpisodeRecorder(env, options) for env, options in zip(envs, tasks[start : start + len(envs)], strict=False)]
+        wave = [recorder_class(env, options) for env, options in zip(envs, tasks[start : start + len(envs)], strict=False)]
         decoder = TurnDecoder(policy, [policy.text.opening(r.info["task"], r.observation) for r in wave], generator, temperature)
         for _ in _play(wave, decoder, policy):
             if on_episode is not None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from mise_gym.errors import ConfigError
+from mise_gym.types import Episode
 
 HINDSIGHT_HEADING: Final = "\nHindsight:\n"
 GOOD: Final = " good"
@@ -47,7 +48,9 @@ class EpisodeText:
         self.encode = lru_cache(maxsize=50_000)(self._encode)
         self.good_id, self.bad_id = self.encode(GOOD)[0], self.encode(BAD)[0]
         if self.good_id == self.bad_id:
-            raise ConfigError(f"The tokenizer starts {GOOD!r} and {BAD!r} with the same token, so beliefs cannot be read. Use another tokenizer.")
+            raise ConfigError(
+                f"The tokenizer starts {GOOD!r} and {BAD!r} with the same token, so beliefs cannot be read. Use another tokenizer."
+            )
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -83,3 +86,13 @@ class EpisodeText:
             slots.append(len(ids) - 1)
             ids += self.encode("\n")
         return Hindsight(ids, slots)
+
+
+def corpus(episodes: Sequence[Episode]) -> list[str]:
+    """Return the segments of some episodes as a tokenizer trainer wants to see them."""
+    texts = [HINDSIGHT_HEADING, GOOD, BAD, " :", "\n>"] * len(episodes)
+    for episode in episodes:
+        texts.append(" " + " ".join(f"{episode.task} {episode.transitions[0].observation}".split()))
+        for turn in episode.transitions:
+            texts += [f" {turn.action}\n", " " + " ".join(turn.next_observation.split())]
+    return texts

@@ -23,15 +23,15 @@ class WarmStartConfig:
     """Episodes with random mistakes, labelled good or bad turn by turn, to learn judging from."""
     max_mistake_rate: float = 0.6
     """Each judge episode draws its rate of random actions from [0, this]."""
-    epochs: int = 30
+    epochs: int = 20
     """Passes over all episodes; 0 skips the warm start."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Peak of a linear warm-up and cosine decay."""
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
     """Padded tokens per update."""
     judge_coef: float = 0.3
     """Weight of the judging loss beside the acting loss."""
-    text_coef: float = 0.1
+    text_coef: float = 0.3
     """Weight of the language-model loss on everything else, which teaches the words themselves."""
 
 
@@ -75,7 +75,7 @@ def warm_start(
         losses = _losses(policy, [examples[row] for row in batches[order[done % len(batches)]]])
         loss = losses["act"] + config.judge_coef * losses["judge"] + config.text_coef * losses["text"]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -102,14 +102,16 @@ def _example(policy: LLMPolicy, episode: Episode, *, imitate: bool) -> _Example:
 
 def _losses(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.Tensor]:
     ids, mask = pad([example.ids for example in examples], policy.tokenizer.pad_token_id or 0, policy.device)
-    features = policy.features(ids, mask)
+    features = policy.features(ids)
     slots = Places.of([example.slots for example in examples])
     labels = torch.tensor([label for example in examples for label in example.labels], device=ids.device).float()
-    per_token = cross_entropy(policy.logits(features[:, :-1]).transpose(1, 2), ids[:, 1:], reduction="none")
-    acted = torch.zeros_like(mask[:, 1:])
+    acted = torch.zeros_like(mask)
     for row, example in enumerate(examples):
-        acted[row, [position - 1 for position in example.acted]] = 1
-    text = mask[:, 1:] - acted
+        acted[row, example.acted] = 1
+    rows, columns = mask[:, 1:].nonzero(as_tuple=True)
+    per_token = cross_entropy(policy.logits(features[rows, columns]), ids[rows, columns + 1], reduction="none")
+    acted = acted[rows, columns + 1]
+    text = 1 - acted
     return {
         "act": (per_token * acted).sum() / acted.sum().clamp(min=1),
         "text": (per_token * text).sum() / text.sum(),

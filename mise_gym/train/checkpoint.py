@@ -1,0 +1,132 @@
+"""Checkpoints that are either whole or not there: written aside, hashed, renamed into place."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from mise_gym.errors import CheckpointError
+from mise_gym.train.policy import LLMPolicy
+
+logger = logging.getLogger(__name__)
+
+MANIFEST: Final = "manifest.json"
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder atomically: ``fill`` a temporary one, hash its files, rename it.
+
+    Args:
+        folder: Where it shall be; an existing one is replaced.
+        fill: Writes the files into the folder it is given.
+
+    Raises:
+        OSError: The disk is full or not writable; nothing is left behind and an older folder stays.
+    """
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        fill(aside)
+        manifest = {str(file.relative_to(aside)): _sha256(file) for file in sorted(aside.rglob("*")) if file.is_file()}
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Check a folder against the hashes written with it.
+
+    Raises:
+        CheckpointError: It is missing, or a file is missing, truncated or changed.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        broken = [name for name, digest in manifest.items() if _sha256(folder / name) != digest]
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder} is not a whole checkpoint ({error}). Delete it to start from an earlier one.") from error
+    if broken:
+        raise CheckpointError(
+            f"{folder} is damaged: {', '.join(broken)} changed after writing. Delete it to start from an earlier one."
+        )
+
+
+class Checkpoints:
+    """The checkpoints of one run; the newest two are kept.
+
+    Each is a folder with ``model/`` (loads with ``AutoModelForCausalLM.from_pretrained``), ``tensors.pt`` (critic, optimiser and
+    torch's random generator) and ``state.json`` (iteration, calibrator, NumPy's random generator).
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, iteration: int, policy: LLMPolicy, tensors: dict[str, Any], state: dict[str, Any]) -> None:
+        """Write a checkpoint after ``iteration`` iterations and drop all but the newest two."""
+
+        def fill(folder: Path) -> None:
+            save_model(policy, folder / "model")
+            torch.save({"value_head": policy.value_head.state_dict(), **tensors}, folder / "tensors.pt")
+            (folder / "state.json").write_text(json.dumps({"iteration": iteration, **state}), encoding="utf-8")
+
+        write_folder(self.folder / f"iteration-{iteration:05d}", fill)
+        for old in self._all()[:-2]:
+            shutil.rmtree(old)
+
+    def newest(self) -> Path | None:
+        """Return the newest whole checkpoint, passing over damaged ones with a warning; ``None`` if there is none at all.
+
+        Raises:
+            CheckpointError: There are checkpoints and all are damaged.
+        """
+        folders = self._all()
+        for folder in reversed(folders):
+            try:
+                check_folder(folder)
+            except CheckpointError as error:
+                logger.warning("Passing over a checkpoint: %s", error)
+                continue
+            return folder
+        if folders:
+            raise CheckpointError(
+                f"All checkpoints in {self.folder} are damaged. Delete the folder to start training again after the warm start."
+            )
+        return None
+
+    def load(self, folder: Path, policy: LLMPolicy) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Put a checkpoint's weights into ``policy`` and return its other tensors and its state."""
+        load_weights(policy, folder / "model")
+        tensors = torch.load(folder / "tensors.pt", map_location=policy.device, weights_only=True)
+        policy.value_head.load_state_dict(tensors.pop("value_head"))
+        return tensors, json.loads((folder / "state.json").read_text(encoding="utf-8"))
+
+    def _all(self) -> list[Path]:
+        return sorted(self.folder.glob("iteration-*"))
+
+
+def save_model(policy: LLMPolicy, folder: Path) -> None:
+    """Write model and tokenizer the way transformers loads them."""
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+
+
+def load_weights(policy: LLMPolicy, folder: Path) -> None:
+    """Put the weights of a folder written by ``save_model`` into a policy of the same shape."""
+    stored = type(policy.model).from_pretrained(folder, dtype=torch.float32)
+    policy.model.load_state_dict(stored.state_dict())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

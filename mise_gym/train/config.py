@@ -1,0 +1,160 @@
+"""TrainConfig: everything that decides a training run, and how it is read from a file."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_type_hints
+
+from mise_gym.errors import ConfigError
+from mise_gym.registry import unknown_name
+from mise_gym.train.model import TinyModelConfig
+from mise_gym.train.ppo import PPOConfig
+from mise_gym.train.warm_start import WarmStartConfig
+
+RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardArm:
+    """What a choice of ``--reward`` means."""
+
+    reward_mode: Literal["sparse", "dense"] = "sparse"
+    """What the environment pays: its outcome at the end, or its progress turn by turn."""
+    uses_hindsight: bool = False
+    """Whether the self-evaluation is part of the reward. It is measured in every arm."""
+    calibrator: str = "outcome"
+    """How scores become rewards."""
+    is_flipped: bool = False
+    """Whether the self-evaluation is turned into its opposite."""
+    trains_judge: bool = False
+    """Whether r^C trains the self-evaluation."""
+
+
+REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
+    "sparse": RewardArm(),
+    "dense": RewardArm(reward_mode="dense"),
+    "mise": RewardArm(uses_hindsight=True, trains_judge=True),
+    "mise-nocal": RewardArm(uses_hindsight=True, calibrator="centred"),
+    "mise-flipped": RewardArm(uses_hindsight=True, calibrator="centred", is_flipped=True),
+}
+"""Value of ``--reward`` -> what it means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GamesConfig:
+    """Which games are played."""
+
+    level: str = "recipe1+take1+cook+cut+open+mixed"
+    """Difficulty name of the cooking games, as in ``mise/FTWP-v0``; "mixed" lets all splits share one set of ingredients."""
+    train: int = 400
+    """Games to train on."""
+    heldout: int = 200
+    """Games of the valid split, only for evaluation."""
+    max_turns: int = 20
+    """Episodes are truncated after so many turns."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("train", "heldout", "max_turns"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"games.{name} is {getattr(self, name)!r}; it must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run. Flags on the command line have the same names."""
+
+    run_dir: Path = Path("runs/demo")
+    """Folder of the run. Called again with the same settings, the run goes on where it stopped."""
+    reward: RewardName = "mise"
+    """The reward: sparse outcome, the simulator's dense progress, or sparse outcome plus the model's own hindsight evaluation."""
+    model: str | None = None
+    """Folder or hub id of a causal language model; none builds a tiny one from nothing."""
+    seed: int = 0
+    """Decides everything that is drawn at random."""
+    w_hindsight: float = 0.1
+    """Weight of the hindsight reward per turn, beside an outcome between 0 and 1 per episode."""
+    max_observation_tokens: int = 256
+    """Longer observations lose their middle."""
+    checkpoint_every: int = 1
+    """Iterations between checkpoints."""
+    threads: int | None = None
+    """CPU threads of torch; none leaves torch's choice."""
+    games: GamesConfig = field(default_factory=GamesConfig)
+    tiny: TinyModelConfig = field(default_factory=TinyModelConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+
+    def __post_init__(self) -> None:
+        """Check names and ranges."""
+        if self.reward not in REWARD_ARMS:
+            raise unknown_name("reward", self.reward, list(REWARD_ARMS))
+        if self.w_hindsight < 0:
+            raise ConfigError(
+                f"w_hindsight is {self.w_hindsight!r}; it must not be negative. To flip the judge, use --reward mise-flipped."
+            )
+        if self.checkpoint_every < 1:
+            raise ConfigError(f"checkpoint_every is {self.checkpoint_every!r}; it must be at least 1.")
+        if max(self.warm_start.expert_episodes, self.warm_start.judge_episodes) > self.games.train:
+            raise ConfigError(
+                f"The warm start wants {self.warm_start.expert_episodes} expert and {self.warm_start.judge_episodes} judge "
+                f"episodes, one game each, but there are only {self.games.train} training games. Raise games.train."
+            )
+
+    def to_json(self) -> str:
+        """Return the whole configuration as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1, default=str)
+
+
+def from_mapping(settings: Mapping[str, Any]) -> TrainConfig:
+    """Build a configuration from nested names and values; what is not named keeps its default.
+
+    Raises:
+        ConfigError: An unknown name, a value of the wrong type or out of range.
+    """
+    config = _build(TrainConfig, settings, "")
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read nested settings from a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"Cannot read the settings in {str(path)!r}: {error}.") from error
+
+
+def _build(config_class: Any, settings: Mapping[str, Any], prefix: str) -> Any:
+    hints = get_type_hints(config_class)
+    values = {}
+    for name, value in settings.items():
+        if name not in hints:
+            raise unknown_name("setting", prefix + name, [prefix + known for known in hints])
+        if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"The setting {prefix + name!r} is {value!r}; it must be a table of settings.")
+            values[name] = _build(hints[name], value, f"{prefix}{name}.")
+        else:
+            values[name] = _convert(value, hints[name], prefix + name)
+    return config_class(**values)
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    """Return ``value`` as the type of its setting, without guessing."""
+    accepted = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
+    if Path in accepted and isinstance(value, str):
+        return Path(value)
+    if float in accepted and type(value) is int:
+        return float(value)
+    if type(value) in accepted or any(kind is Path and isinstance(value, Path) for kind in accepted):
+        return value
+    names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in accepted)
+    raise ConfigError(f"The setting {name!r} is {value!r}; it must be {names}.")

@@ -1,0 +1,61 @@
+"""How well a policy plays, and how well it knows how well it played."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mise_gym.rewards import metrics
+from mise_gym.train.demonstrations import GOOD_TURNS
+from mise_gym.types import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Episodes on held-out tasks, with the policy's hindsight beliefs about them."""
+
+    episodes: Sequence[Episode]
+    beliefs: Sequence[NDArray[np.float64]]
+    """P("good") per turn; one array of shape ``(T,)`` per episode."""
+
+    @property
+    def episode_beliefs(self) -> NDArray[np.float64]:
+        """Mean belief of each episode. Shape ``(E,)``."""
+        return np.array([belief.mean() for belief in self.beliefs])
+
+    @property
+    def outcomes(self) -> NDArray[np.float64]:
+        """Final progress R of each episode. Shape ``(E,)``."""
+        return np.array([episode.progress for episode in self.episodes])
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures of merit; ``None`` where a figure is not defined (no failures, say).
+
+        ``overconfidence`` is the mean belief minus the mean outcome over failed episodes. The ``turn_*`` figures compare the belief
+        of each turn with the simulator's own verdict on that turn, which reinforcement learning never sees.
+        """
+        beliefs, outcomes = self.episode_beliefs, self.outcomes
+        success = np.array([episode.success for episode in self.episodes])
+        turn_beliefs = np.concatenate(self.beliefs)
+        good = np.concatenate([np.array(episode.extra[GOOD_TURNS]) for episode in self.episodes])
+        failed = np.concatenate([np.full(len(episode), not episode.success) for episode in self.episodes])
+        return {
+            "success": float(success.mean()),
+            "progress": float(outcomes.mean()),
+            "episodes": len(self.episodes),
+            "turns": float(np.mean([len(episode) for episode in self.episodes])),
+            "overconfidence": _gap(beliefs[~success], outcomes[~success]),
+            "overconfidence_all": _gap(beliefs, outcomes),
+            "auroc": metrics.auroc(beliefs, success),
+            "brier": metrics.brier(beliefs, outcomes),
+            "ece": metrics.ece(beliefs, outcomes),
+            "mutual_information_bits": metrics.mutual_information_bits(beliefs, outcomes),
+            "turn_overconfidence": _gap(turn_beliefs[failed], good[failed]),
+            "turn_auroc": metrics.auroc(turn_beliefs, good == 1),
+        }
+
+
+def _gap(beliefs: NDArray[np.float64], truths: NDArray[Any]) -> float | None:
+    return metrics.overconfidence(beliefs, truths) if len(beliefs) else None

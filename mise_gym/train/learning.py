@@ -1,0 +1,153 @@
+"""The PPO loop: collect -> judge -> update -> write down, from the newest checkpoint to the last iteration."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from mise_gym.rewards.base import Judge, RewardBreakdown
+from mise_gym.rewards.judges.self_evaluation import SelfEvaluationJudge
+from mise_gym.rewards.judges.wrapped import FlippedJudge
+from mise_gym.rewards.pipeline import RewardPipeline
+from mise_gym.train.checkpoint import Checkpoints
+from mise_gym.train.config import REWARD_ARMS, TrainConfig
+from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.ppo import PPOLearner
+from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.trajectories import write_episodes
+from mise_gym.types import Episode
+
+
+class Trainer:
+    """Trains a policy in place.
+
+    Args:
+        policy: The warm-started policy.
+        reference: A copy of it, which stays as it is.
+        envs: Training environments.
+        config: The run's settings.
+        folder: The run's folder; checkpoints and episodes go there.
+        metrics: Where metrics go.
+        seed: Seed sequence of everything drawn at random.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts of a run, each used once
+        self,
+        policy: LLMPolicy,
+        reference: LLMPolicy,
+        envs: Sequence[TextEnvironment],
+        config: TrainConfig,
+        folder: Path,
+        metrics: MetricsFile,
+        seed: Sequence[int],
+    ) -> None:
+        arm = REWARD_ARMS[config.reward]
+        judge: Judge = SelfEvaluationJudge(policy)
+        self.policy, self.envs, self.config, self.folder, self.metrics = policy, envs, config, folder, metrics
+        self.pipeline = RewardPipeline(
+            FlippedJudge(judge) if arm.is_flipped else judge,
+            arm.calibrator,
+            w_hindsight=config.w_hindsight if arm.uses_hindsight else 0.0,
+        )
+        self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
+        self.done = 0
+        """Iterations finished."""
+
+    def resume(self) -> int:
+        """Go back to the newest whole checkpoint, if there is one; return the number of iterations done.
+
+        Raises:
+            CheckpointError: There are checkpoints, and all are damaged.
+        """
+        newest = self.checkpoints.newest()
+        if newest is not None:
+            tensors, state = self.checkpoints.load(newest, self.policy)
+            self.learner.load_state_dict(tensors["optimizer"])
+            self.generator.set_state(tensors["generator"])
+            self.rng.bit_generator.state = state["rng"]
+            self.pipeline.load_state_dict(state["pipeline"])
+            self.done = state["iteration"]
+        self.metrics.rewind("ppo", self.done)
+        return self.done
+
+    def iterate(self) -> Iterator[dict[str, str]]:
+        """Do the iterations that are left, yielding after each what a progress bar shows."""
+        while self.done < self.config.ppo.iterations:
+            values = self._iteration()
+            self.done += 1
+            self.metrics.append("ppo", self.done, values)
+            if self.done % self.config.checkpoint_every == 0 or self.done == self.config.ppo.iterations:
+                self._save()
+            yield _postfix(values)
+
+    def _iteration(self) -> dict[str, float]:
+        config = self.config
+        games = self.rng.permutation(config.games.train)[np.arange(config.ppo.episodes_per_iteration) % config.games.train]
+        start = perf_counter()
+        rollout = collect(self.envs, [{"split": "train", "game": int(game)} for game in games], self.policy, self.generator)
+        collected = perf_counter()
+        rewards = self.pipeline.reward(rollout.episodes)
+        self.pipeline.learn(rollout.episodes, rewards)
+        judged = perf_counter()
+        losses = self.learner.update(rollout, rewards, self.rng)
+        seconds = {"collect": collected - start, "judge": judged - collected, "update": perf_counter() - judged}
+        self._record(rollout.episodes, rewards)
+        failed = float(sum(self.pipeline.failed.values()))
+        times = {f"time/{name}_seconds": value for name, value in seconds.items()}
+        return rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
+
+    def _record(self, episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> None:
+        path = self.folder / "episodes" / f"iteration-{self.done + 1:05d}.jsonl.gz"
+        path.parent.mkdir(exist_ok=True)
+        write_episodes(path, [replace(e, extra={**e.extra, "mise": asdict(r)}) for e, r in zip(episodes, rewards, strict=True)])
+
+    def _save(self) -> None:
+        tensors = {"optimizer": self.learner.state_dict(), "generator": self.generator.get_state()}
+        state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict()}
+        self.checkpoints.save(self.done, self.policy, tensors, state)
+
+
+def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> dict[str, float]:
+    """Return the rollout, reward and judge metrics of an iteration; see ``metrics.GLOSSARY``."""
+    success = np.array([episode.success for episode in episodes])
+    outcomes = np.array([episode.progress for episode in episodes])
+    judged = np.array([reward.scores is not None for reward in rewards])
+    beliefs = np.array([np.mean(reward.scores) if reward.scores else 0.0 for reward in rewards])
+    env = np.array([sum(reward.env_rewards) for reward in rewards])
+    total = np.array([sum(reward.step_rewards) for reward in rewards])
+
+    def gap(where: Any) -> float:
+        return float((beliefs - outcomes)[where].mean()) if where.any() else 0.0
+
+    return {
+        "rollout/success_rate": float(success.mean()),
+        "rollout/progress_mean": float(outcomes.mean()),
+        "rollout/turns_mean": float(np.mean([len(episode) for episode in episodes])),
+        "rollout/truncated_rate": float(np.mean([episode.truncated for episode in episodes])),
+        "reward/env_mean": float(env.mean()),
+        "reward/hindsight_mean": float((total - env).mean()),
+        "reward/total_mean": float(total.mean()),
+        "judge/belief_mean": float(beliefs[judged].mean()) if judged.any() else 0.0,
+        "judge/overconfidence": gap(judged),
+        "judge/overconfidence_failed": gap(judged & ~success),
+    }
+
+
+def _postfix(values: dict[str, float]) -> dict[str, str]:
+    """Return what a progress bar shows of an iteration."""
+    seconds = {name: values[f"time/{name}_seconds"] for name in ("collect", "judge", "update")}
+    return {
+        "success": f"{values['rollout/success_rate']:.2f}",
+        "R": f"{values['reward/env_mean']:.2f}",
+        "hindsight": f"{values['reward/hindsight_mean']:+.2f}",
+        "overconf": f"{values['judge/overconfidence_failed']:+.2f}",
+        "play/judge/train": "/".join(f"{100 * value / sum(seconds.values()):.0f}" for value in seconds.values()) + "%",
+    }

@@ -1,0 +1,72 @@
+"""Every number that a run writes: its name, its meaning, and the file it goes to."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+GLOSSARY: Final = {
+    "rollout/success_rate": "Share of training episodes that reached full progress.",
+    "rollout/progress_mean": "Mean final progress R of training episodes.",
+    "rollout/turns_mean": "Mean number of turns of training episodes.",
+    "rollout/truncated_rate": "Share of training episodes cut by the turn limit.",
+    "reward/env_mean": "Mean over episodes of the summed environment reward.",
+    "reward/hindsight_mean": "Mean over episodes of the summed, weighted hindsight reward w_hindsight * c(s_t).",
+    "reward/total_mean": "Mean over episodes of the summed reward that the learner got.",
+    "judge/belief_mean": "Mean self-evaluated belief over training episodes.",
+    "judge/overconfidence": "Mean belief minus mean outcome over training episodes.",
+    "judge/overconfidence_failed": "The same over failed training episodes; 0 when none failed.",
+    "judge/failed_episodes": "Episodes so far that the judge could not score.",
+    "train/policy_loss": "PPO's clipped surrogate.",
+    "train/value_loss": "Half the squared error of the critic.",
+    "train/entropy": "Entropy of the policy over the allowed tokens, in nats.",
+    "train/reference_kl": "KL(policy || warm start) over the allowed tokens, in nats.",
+    "train/calibration_reward": "r^C = 1 - (belief - R)^2, mean over episodes; trained only in arms that train the judge.",
+    "train/anchor_kl": "KL(belief || warm start's belief) at the score slots, in nats.",
+    "train/clip_fraction": "Share of decisions whose probability ratio left the clip range.",
+    "train/approx_kl": "Estimate of KL(old policy || policy), in nats (Schulman's k3).",
+    "train/gradient_norm": "Norm of the gradient before clipping.",
+    "train/updates": "Optimiser steps in this iteration.",
+    "time/collect_seconds": "Playing episodes.",
+    "time/judge_seconds": "Judging them and mixing rewards.",
+    "time/update_seconds": "Training on them.",
+    "warm_start/act_loss": "Cross-entropy of the expert's action tokens, in nats.",
+    "warm_start/judge_loss": "Binary cross-entropy of the good/bad labels, in nats.",
+    "warm_start/text_loss": "Cross-entropy of all other tokens, in nats.",
+}
+"""Metric -> meaning. ``docs/reference/metrics.md`` is made from this table."""
+
+
+class MetricsFile:
+    """Appends one JSON object per record to a file.
+
+    Args:
+        path: The ``.jsonl`` file; made if it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rewind(self, stage: str, last_step: int) -> None:
+        """Forget the records of a stage after ``last_step``, and a line torn by a crash, so that a resumed run writes them once."""
+        kept = [r for r in self.read() if r["stage"] != stage or r["step"] <= last_step]
+        self.path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+
+    def append(self, stage: str, step: int, values: dict[str, float]) -> None:
+        """Write one record.
+
+        Args:
+            stage: Which part of the run: "warm_start" or "ppo".
+            step: Updates or iterations done.
+            values: Metrics; every name must be in ``GLOSSARY``.
+        """
+        unknown = values.keys() - GLOSSARY.keys()
+        assert not unknown, f"metrics without a meaning: {unknown}"
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all whole records."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]

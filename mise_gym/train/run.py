@@ -1,0 +1,287 @@
+"""TrainingRun: the stages of a run in order, each of which is skipped when a former call has finished it.
+
+games -> demonstrations -> warm start -> evaluation before -> PPO -> evaluation after -> pictures and summary
+"""
+
+import copy
+import json
+import logging
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers.utils.logging import disable_progress_bar
+
+from mise_gym.envs.games import make_games
+from mise_gym.errors import ConfigError
+from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
+from mise_gym.train.config import REWARD_ARMS, TrainConfig
+from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
+from mise_gym.train.evaluate import Evaluation
+from mise_gym.train.learning import Trainer
+from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.model import build_tiny_model, load_model, train_tokenizer
+from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
+from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.text import corpus
+from mise_gym.train.warm_start import warm_start
+from mise_gym.trajectories import read_episodes, write_episodes
+from mise_gym.types import Episode
+
+logger = logging.getLogger(__name__)
+
+ENV_ID: Final = "mise/FTWP-v0"
+WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
+
+
+class TrainingRun:
+    """One run in one folder.
+
+    Args:
+        config: What to do.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ConfigError: The folder holds a run with other settings.
+    """
+
+    def __init__(self, config: TrainConfig, *, progress: bool = True) -> None:
+        self.config = config
+        self.arm = REWARD_ARMS[config.reward]
+        self.folder = config.run_dir
+        self.progress = progress
+        self.metrics = MetricsFile(self.folder / "metrics.jsonl")
+        self.seconds = self._open_folder()
+
+    def run(self) -> dict[str, Any]:
+        """Do what is left to do and return the summary, which is also in ``summary.json``."""
+        disable_progress_bar()
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        with self._stage("games"):
+            self._make_games()
+        with self._stage("demonstrations"):
+            experts, judged = self._demonstrations()
+        with self._stage("warm_start"):
+            policy = self._warm_started(experts, judged)
+        with self._stage("evaluation_before"):
+            before = self._evaluate("before", policy)
+        with self._stage("ppo"):
+            self._train(policy)
+        with self._stage("evaluation_after"):
+            after = self._evaluate("after", policy)
+        self._draw(before["sampled"], after["sampled"])
+        return self._summarise(before, after)
+
+    def _open_folder(self) -> dict[str, float]:
+        """Make the folder, or check that it is this run's, and return the seconds that each stage has taken so far."""
+        settings = self.folder / "config.json"
+        wanted = json.loads(self.config.to_json())
+        if settings.exists():
+            there = json.loads(settings.read_text(encoding="utf-8"))
+            changed = _differences(there, wanted)
+            if changed:
+                raise ConfigError(
+                    f"The folder {str(self.folder)!r} holds a run with other settings ({', '.join(changed)}). "
+                    "Choose another --run-dir, or delete that folder."
+                )
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            settings.write_text(self.config.to_json(), encoding="utf-8")
+        clock = self.folder / "seconds.json"
+        return dict(json.loads(clock.read_text(encoding="utf-8"))) if clock.exists() else {}
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to the stage's account, also when it is interrupted."""
+        logger.info("Stage %s", name)
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+            (self.folder / "seconds.json").write_text(json.dumps(self.seconds), encoding="utf-8")
+
+    def _bar(self, title: str, total: int, **more: Any) -> Any:
+        return tqdm(total=total, desc=title, disable=not self.progress, dynamic_ncols=True, **more)
+
+    def _make_games(self) -> None:
+        games = self.config.games
+        for split, count in (("train", games.train), ("valid", games.heldout)):
+            make_games(games.level, split, count, progress=self.progress)
+
+    def _make_env(self, *infos: str) -> TextEnvironment:
+        games = self.config.games
+        counts = {"train": games.train, "valid": games.heldout}
+        mode = self.arm.reward_mode
+        return gym.make(
+            ENV_ID,
+            level=games.level,
+            num_games=counts,
+            max_turns=games.max_turns,
+            reward_mode=mode,
+            infos=("admissible_commands", *infos),
+        )
+
+    def _demonstrations(self) -> tuple[list[Episode], list[Episode]]:
+        """Play, or read again, the episodes of the warm start: those to imitate and those to judge."""
+        config = self.config.warm_start
+        rng = np.random.default_rng([self.config.seed, WARM_STREAM])
+        env = self._make_env("policy_commands")
+        parts = []
+        for name, count, rate in (
+            ("expert", config.expert_episodes, 0.0),
+            ("judge", config.judge_episodes, config.max_mistake_rate),
+        ):
+            path = self.folder / f"demonstrations_{name}.jsonl.gz"
+            tasks = [{"split": "train", "game": int(game)} for game in rng.permutation(self.config.games.train)[:count]]
+            part_rng = rng.spawn(1)[0]
+            if not path.exists():
+                with self._bar(f"{name} episodes", count) as bar:
+                    write_episodes(path, demonstrate(env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update))
+            parts.append(list(read_episodes(path)))
+        env.close()
+        return parts[0], parts[1]
+
+    def _warm_started(self, experts: Sequence[Episode], judged: Sequence[Episode]) -> LLMPolicy:
+        """Build or load the model and prepare it, or load what was prepared before."""
+        config = self.config
+        folder = self.folder / "warm_start"
+        if folder.exists():
+            check_folder(folder)
+        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model([*experts, *judged])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens)
+        if folder.exists():
+            return policy
+        self.metrics.rewind("warm_start", 0)
+        self._prepare(policy, experts, judged)
+        write_folder(folder, lambda aside: save_model(policy, aside))
+        return policy
+
+    def _fresh_model(self, episodes: Sequence[Episode]) -> tuple[Any, Any]:
+        config = self.config
+        if config.model is not None:
+            return load_model(config.model)
+        tokenizer = train_tokenizer(corpus(episodes), config.tiny.vocab_size)
+        return build_tiny_model(tokenizer, config.tiny, config.seed), tokenizer
+
+    def _prepare(self, policy: LLMPolicy, experts: Sequence[Episode], judged: Sequence[Episode]) -> None:
+        bar = self._bar("warm start", 0)
+
+        def show(done: int, total: int, losses: dict[str, float]) -> None:
+            bar.total = total
+            bar.set_postfix({name.removeprefix("warm_start/"): f"{value:.3f}" for name, value in losses.items()}, refresh=False)
+            bar.update()
+            if done % 20 == 0 or done == total:
+                self.metrics.append("warm_start", done, losses)
+
+        rng = np.random.default_rng([self.config.seed, WARM_STREAM, 1])
+        with bar:
+            warm_start(policy, experts, judged, self.config.warm_start, rng, show)
+
+    def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
+        """Play the held-out games, sampled and greedily, or read what was played before."""
+        heldout = self.config.games.heldout
+        tasks = [{"split": "valid", "game": game} for game in range(heldout)]
+        envs: list[TextEnvironment] = []
+        evaluations = {}
+        for decoding, temperature in (("sampled", 1.0), ("greedy", 0.0)):
+            path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
+            if not path.exists():
+                envs = envs or [self._make_env("policy_commands") for _ in range(min(self.config.ppo.num_envs, heldout))]
+                generator = torch.Generator().manual_seed(
+                    int(np.random.SeedSequence([self.config.seed, EVALUATION_STREAM]).generate_state(1)[0])
+                )
+                with self._bar(f"held-out games {when}, {decoding}", heldout) as bar:
+                    episodes = collect(
+                        envs,
+                        tasks,
+                        policy,
+                        generator,
+                        temperature=temperature,
+                        recorder_class=LabelledRecorder,
+                        on_episode=bar.update,
+                    ).episodes
+                write_episodes(path, _with_beliefs(episodes, policy.self_evaluate(episodes)))
+            episodes = list(read_episodes(path))
+            evaluations[decoding] = Evaluation(episodes, [np.array(episode.extra["beliefs"]) for episode in episodes])
+        for env in envs:
+            env.close()
+        return evaluations
+
+    def _train(self, policy: LLMPolicy) -> None:
+        """Run PPO from the newest checkpoint to the end, and leave the final model in ``model/``."""
+        folder = self.folder / "model"
+        if folder.exists():
+            check_folder(folder)
+            load_weights(policy, folder)
+            return
+        envs = [self._make_env() for _ in range(self.config.ppo.num_envs)]
+        seed = [self.config.seed, TRAINING_STREAM]
+        trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
+        with self._bar("PPO", self.config.ppo.iterations, initial=trainer.resume()) as bar:
+            for postfix in trainer.iterate():
+                bar.set_postfix(postfix, refresh=False)
+                bar.update()
+        for env in envs:
+            env.close()
+        write_folder(folder, lambda aside: save_model(policy, aside))
+
+    def _draw(self, before: Evaluation, after: Evaluation) -> None:
+        records = [record for record in self.metrics.read() if record["stage"] == "ppo"]
+        plot_success(records, before.summary()["success"], after.summary()["success"], self.folder / "success.png")
+        plot_rewards(records, self.folder / "rewards.png")
+        plot_reliability({"before": before, "after": after}, self.folder / "reliability.png")
+
+    def _summarise(self, before: dict[str, Evaluation], after: dict[str, Evaluation]) -> dict[str, Any]:
+        details = {
+            when: {decoding: evaluation.summary() for decoding, evaluation in evaluations.items()}
+            for when, evaluations in (("before", before), ("after", after))
+        }
+        first, last = details["before"]["sampled"], details["after"]["sampled"]
+        summary = {
+            "reward": self.config.reward,
+            "seed": self.config.seed,
+            "heldout_games": self.config.games.heldout,
+            "heldout_success_before": first["success"],
+            "heldout_success_after": last["success"],
+            "heldout_success_greedy_before": details["before"]["greedy"]["success"],
+            "heldout_success_greedy_after": details["after"]["greedy"]["success"],
+            "overconfidence_before": first["overconfidence"],
+            "overconfidence_after": last["overconfidence"],
+            "auroc_before": first["auroc"],
+            "auroc_after": last["auroc"],
+            "seconds": sum(self.seconds.values()),
+            "stage_seconds": self.seconds,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "details": details,
+        }
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        return summary
+
+
+def _with_beliefs(episodes: Sequence[Episode], beliefs: Sequence[Any]) -> list[Episode]:
+    return [replace(e, extra={**e.extra, "beliefs": belief.tolist()}) for e, belief in zip(episodes, beliefs, strict=True)]
+
+
+def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:
+    """Name the settings in which two configurations differ; where the run lies does not count."""
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = (there.keys() | wanted.keys()) - ({"run_dir", "threads"} if not name else set())
+        return [
+            found
+            for key in sorted(keys)
+            for found in _differences(there.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if there == wanted else [f"{name}: {there!r} there, {wanted!r} asked"]
