@@ -33,8 +33,8 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Return the figures of merit; ``None`` where a figure is not defined (no failures, say).
 
-        ``overconfidence`` is the mean belief minus the mean outcome over failed episodes. The ``turn_*`` figures compare the belief
-        of each turn with the simulator's own verdict on that turn, which reinforcement learning never sees.
+        ``overconfidence`` is the mean belief minus the mean outcome over failed episodes. The ``turn_*`` figures compare the
+        belief of each turn with the simulator's own verdict on that turn, which reinforcement learning never sees.
         """
         beliefs, outcomes = self.episode_beliefs, self.outcomes
         success = np.array([episode.success for episode in self.episodes])

@@ -36,7 +36,7 @@ class Trainer:
         seed: Seed sequence of everything drawn at random.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # the parts of a run, each used once
+    def __init__(  # noqa: PLR0913  # the parts of a run, each used once
         self,
         policy: LLMPolicy,
         reference: LLMPolicy,

@@ -1,6 +1,7 @@
 """The loss terms: pure functions of tensors, no model and no random numbers.
 
-A *decision* is a token that the policy chose among several allowed ones; tokens that were forced have no gradient and are left out.
+A *decision* is a token that the policy chose among several allowed ones; tokens that were forced have no gradient and are left
+out.
 """
 
 from dataclasses import dataclass
@@ -67,16 +68,16 @@ def entropy(logprobs: Tensor) -> Tensor:
 def calibration_reward(beliefs: Tensor, outcomes: Tensor) -> Tensor:
     """Return r^C = 1 - (p - R)^2 for each episode, in [0, 1].
 
-    Brier's score is strictly proper: its expectation is highest exactly when the stated belief is E[R]. Being bounded, one surprising
-    episode cannot tear the judge away, as a log score can.
+    Brier's score is strictly proper: its expectation is highest exactly when the stated belief is E[R]. As it is bounded, one
+    surprising episode cannot tear the judge away, as it can with a log score.
 
     Args:
         beliefs: The episode's stated belief p: the mean over turns of P("good"). Shape ``(E,)``.
         outcomes: The environment's outcome R in [0, 1]. Shape ``(E,)``.
 
     References:
-        Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950. Its use as r^C is ours:
-        the constants of arXiv 2604.11611 were not available.
+        Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950. Its use as r^C is
+        ours: the constants of arXiv 2604.11611 were not available.
     """
     return 1 - (beliefs - outcomes) ** 2
 

@@ -47,9 +47,11 @@ class MetricsFile:
         self.path = path
 
     def rewind(self, stage: str, last_step: int) -> None:
-        """Forget the records of a stage after ``last_step``, and a line torn by a crash, so that a resumed run writes them once."""
+        """Forget a stage's records after ``last_step``, and a line torn by a crash, so that a resumed run writes them once."""
         kept = [r for r in self.read() if r["stage"] != stage or r["step"] <= last_step]
-        self.path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        aside = self.path.with_suffix(".writing")
+        aside.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        aside.replace(self.path)
 
     def append(self, stage: str, step: int, values: dict[str, float]) -> None:
         """Write one record.

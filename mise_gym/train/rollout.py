@@ -79,7 +79,7 @@ class EpisodeRecorder:
         )
 
 
-def collect(
+def collect(  # noqa: PLR0913  # the last three are keyword-only
     envs: Sequence[TextEnvironment],
     tasks: Sequence[Mapping[str, Any]],
     policy: LLMPolicy,
@@ -129,5 +129,6 @@ def _check_length(decoder: TurnDecoder, policy: LLMPolicy) -> None:
     longest = max(len(trace.ids) for trace in decoder.traces)
     if longest > policy.max_tokens:
         raise ConfigError(
-            f"An episode has grown to {longest} tokens; the model reads at most {policy.max_tokens}. Lower max_turns or max_observation_tokens."
+            f"An episode has grown to {longest} tokens; the model reads at most {policy.max_tokens}. "
+            "Lower games.max_turns or max_observation_tokens."
         )

@@ -2,7 +2,8 @@
 
 One episode reads::
 
-    <bos> TASK OBSERVATION_0 > ACTION_0 newline OBSERVATION_1 > ACTION_1 newline ... Hindsight: ACTION_0 : ? newline ACTION_1 : ? ...
+    <bos> TASK OBSERVATION_0 > ACTION_0 newline OBSERVATION_1 > ACTION_1 newline ...
+    Hindsight: ACTION_0 : ? newline ACTION_1 : ? newline ...
 
 Each ``?`` is a slot: the probability of the word "good" against "bad" there is the belief that this turn was part of a successful
 attempt. Nothing is written into the slots, so one forward pass reads all beliefs and none depends on another.
@@ -49,7 +50,7 @@ class EpisodeText:
         self.good_id, self.bad_id = self.encode(GOOD)[0], self.encode(BAD)[0]
         if self.good_id == self.bad_id:
             raise ConfigError(
-                f"The tokenizer starts {GOOD!r} and {BAD!r} with the same token, so beliefs cannot be read. Use another tokenizer."
+                f"The tokenizer starts {GOOD!r} and {BAD!r} with the same token, so beliefs cannot be read. Use another."
             )
 
     def _encode(self, text: str) -> tuple[int, ...]:
