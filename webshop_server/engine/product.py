@@ -56,7 +56,7 @@ class Product:
 
     def to_json(self) -> str:
         """Return one line that ``from_json`` reads."""
-        return json.dumps([getattr(self, name) for name in self.__slots__], ensure_ascii=False, separators=(",", ":"))
+        return json.dumps([getattr(self, name) for name in self.__slots__], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> "Product":
@@ -95,8 +95,8 @@ def product_from_record(record: Any, attributes: Sequence[str] | None, repairs: 
     asin = record.get("asin")
     if not isinstance(asin, str) or not asin:
         raise BadProduct("no asin")
-    if asin == "nan" or len(asin) > LONGEST_ASIN:
-        raise BadProduct("asin is nan or longer than 10 characters")
+    if asin == "nan" or len(asin) > LONGEST_ASIN or not asin.isprintable():
+        raise BadProduct("asin is nan, longer than 10 characters, or not printable")
     price, price_tag = _price(asin, record.get("pricing"), repairs)
     images = record.get("images")
     return Product(
