@@ -9,10 +9,11 @@ from typing import Final
 from webshop_server.engine.stemmer import stem
 from webshop_server.engine.tokenizer import tokenize
 
-STOP_WORDS: Final = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was "
-    "will with".split()
-)
+_STOP_WORDS: Final = """
+a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will
+with
+"""
+STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 _POSSESSIVES: Final = ("'s", "'S", "\u2019s", "\u2019S", "\uff07s", "\uff07S")
 
 

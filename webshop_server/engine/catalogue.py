@@ -95,9 +95,7 @@ class Catalogue:
 def _open_database(folder: Path) -> sqlite3.Connection:
     path = folder / DATABASE
     if not path.is_file():
-        raise CatalogueError(
-            f"{str(folder)!r} is not a catalogue: it has no {DATABASE}. Build one: mise-gym webshop build --out {str(folder)!r} ..."
-        )
+        raise CatalogueError(f"{str(folder)!r} is not a catalogue: it has no {DATABASE}. Build one with: mise-gym webshop build.")
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 

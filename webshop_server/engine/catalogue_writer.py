@@ -1,7 +1,7 @@
 """Writes a catalogue folder: products and goals in SQLite, the order of goals in numpy files, and the search index.
 
-All work is done in a folder beside the final one, which gets its name only when everything is there. A writer that is stopped goes
-on where it was when it is started again for the same input.
+All work is done in a folder beside the final one, which gets its name only when everything is there. A writer that is stopped
+goes on where it was when it is started again for the same input.
 """
 
 import json

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-DEFAULT_COLOURS: Final = tuple(
-    "amber aqua azure beige black blue bronze brown burgundy charcoal copper coral cream crimson cyan emerald gold gray green grey "
-    "indigo ivory jade khaki lavender lilac lime magenta maroon mauve mint navy ochre olive orange orchid peach pink plum purple "
-    "red rose ruby rust salmon sand sapphire scarlet silver slate tan taupe teal turquoise violet white yellow".split()
-)
-"""Our own list. A catalogue of WebShop's data should be built with WebShop's list, from a checkout of it: its scores depend on it."""
+_COLOURS: Final = """
+amber aqua azure beige black blue bronze brown burgundy charcoal copper coral cream crimson cyan emerald gold gray green
+grey indigo ivory jade khaki lavender lilac lime magenta maroon mauve mint navy ochre olive orange orchid peach pink plum
+purple red rose ruby rust salmon sand sapphire scarlet silver slate tan taupe teal turquoise violet white yellow
+"""
+DEFAULT_COLOURS: Final = tuple(_COLOURS.split())
+"""Our own list. A catalogue of WebShop's data should be built with WebShop's list, from a checkout of it: scores depend on it."""
 
 
 class ColourWords:
@@ -16,7 +17,7 @@ class ColourWords:
 
     Args:
         words: Colour words; the first one in this order that is part of a text wins.
-        whole_words: Whether the colour must stand there as a word of its own; otherwise any part counts, so that "shredded" is "red".
+        whole_words: Whether the colour must stand there as a word of its own; otherwise any part counts: "shredded" is "red".
     """
 
     def __init__(self, words: Sequence[str] = DEFAULT_COLOURS, *, whole_words: bool = False) -> None:

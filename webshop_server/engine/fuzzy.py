@@ -23,7 +23,7 @@ def token_set_ratio(first: str, second: str) -> int:
     if not a or not b:
         return 0
     common = a & b
-    if common and (common == a or common == b):
+    if common and common in (a, b):
         return 100
     only_a, only_b = " ".join(sorted(a - b)), " ".join(sorted(b - a))
     shared = len(" ".join(sorted(common)))

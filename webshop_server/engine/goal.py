@@ -1,7 +1,7 @@
 """Goal: what the shopper is asked to buy."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,4 +75,5 @@ def goal_from_record(record: Any) -> Goal:
 
 
 def _is_list_of_text(values: Any) -> bool:
-    return not isinstance(values, str) and isinstance(values, Sequence | type({}.values())) and all(isinstance(v, str) for v in values)
+    is_list = isinstance(values, Sequence | ValuesView) and not isinstance(values, str)
+    return is_list and all(isinstance(value, str) for value in values)

@@ -12,8 +12,8 @@ from typing import Any, Final
 from webshop_server.engine.catalogue_writer import CatalogueWriter, Progress
 from webshop_server.engine.colours import DEFAULT_COLOURS
 from webshop_server.engine.json_stream import JsonFile
-from webshop_server.engine.listing import Instruction, Listing
-from webshop_server.engine.product import BadProduct, Repairs, product_from_record
+from webshop_server.engine.product import BadProduct, Repairs
+from webshop_server.engine.records import is_texts, listing_from_records
 from webshop_server.errors import CatalogueError
 
 _NORMALIZE: Final = Path("web_agent_site") / "engine" / "normalize.py"
@@ -52,7 +52,7 @@ def import_catalogue(sources: Sources, folder: Path, *, replace: bool = False, p
             extras.read("human", sources.human, told)
             _add_products(writer, sources, extras, told)
         if sources.nouns is not None:
-            writer.add_nouns((name, words) for name, words in JsonFile(sources.nouns).items() if _is_texts(words))
+            writer.add_nouns((name, words) for name, words in JsonFile(sources.nouns).items() if is_texts(words))
     except BaseException:
         writer.close()
         raise
@@ -75,10 +75,14 @@ def read_colours(path: Path) -> tuple[str, ...]:
         if path.is_dir():
             return _colours_of_checkout((path / _NORMALIZE).read_text(encoding="utf-8"))
         text = path.read_text(encoding="utf-8")
-        words = json.loads(text) if text.lstrip().startswith("[") else [line.strip() for line in text.splitlines() if line.strip()]
+        words = (
+            json.loads(text) if text.lstrip().startswith("[") else [word for line in text.splitlines() if (word := line.strip())]
+        )
     except (OSError, ValueError) as error:
-        raise CatalogueError(f"No colour words can be read from {str(path)!r}: {error}. Give a list or a WebShop checkout.") from error
-    if not words or not _is_texts(words):
+        raise CatalogueError(
+            f"No colour words can be read from {str(path)!r}: {error}. Give a list or a WebShop checkout."
+        ) from error
+    if not words or not is_texts(words):
         raise CatalogueError(f"{str(path)!r} has no list of colour words. Give a JSON list, or a word on each line.")
     return tuple(words)
 
@@ -105,42 +109,15 @@ def _add_products(writer: CatalogueWriter, sources: Sources, extras: "_Extras", 
 
 def _add_product(writer: CatalogueWriter, record: Any, extras: "_Extras") -> None:
     asin = record.get("asin") if isinstance(record, dict) else None
-    extra = extras.get("attributes", asin)
-    known = extra.get("attributes") if isinstance(extra, dict) else None
     repairs = Repairs()
     try:
-        product = product_from_record(record, known if _is_texts(known) else None, repairs)
+        listing = listing_from_records(record, extras.get("attributes", asin), extras.get("human", asin), repairs)
     except BadProduct as error:
         writer.skip(str(error), str(asin))
         return
     for what in repairs.counts:
-        writer.note(what, product.asin)
-    human = [i for entry in _as_list(extras.get("human", asin)) if (i := _human_instruction(entry)) is not None]
-    writer.add(Listing(product=product, human=human, synthetic=_synthetic_instruction(extra)))
-
-
-def _human_instruction(entry: Any) -> Instruction | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("instruction"), str):
-        return None
-    attributes, options = entry.get("instruction_attributes"), entry.get("instruction_options")
-    if not _is_texts(attributes):
-        return None
-    return Instruction(text=entry["instruction"], attributes=attributes, options=options if _is_texts(options) else [])
-
-
-def _synthetic_instruction(extra: Any) -> Instruction | None:
-    if not isinstance(extra, dict) or not isinstance(extra.get("instruction"), str):
-        return None
-    attributes = extra.get("instruction_attributes")
-    return Instruction(text=extra["instruction"], attributes=attributes) if _is_texts(attributes) else None
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+        writer.note(what, listing.product.asin)
+    writer.add(listing)
 
 
 def _fingerprint(sources: Sources) -> str:
@@ -200,5 +177,3 @@ def _is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-

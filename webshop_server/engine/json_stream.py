@@ -61,12 +61,14 @@ class JsonFile:
         """Stand before one entry after the other."""
         try:
             with self.path.open("rb") as self._raw:
-                plain: Any = gzip.open(self._raw) if self.path.suffix == ".gz" else self._raw
+                plain: Any = gzip.GzipFile(fileobj=self._raw) if self.path.suffix == ".gz" else self._raw
                 self._file = io.TextIOWrapper(plain, encoding="utf-8")
                 self._skip(_BLANK)
                 if self._text[self._at : self._at + 1] != opening:
                     what = "an array of products" if opening == "[" else "an object with a product's asin for each key"
-                    raise CatalogueError(f"{str(self.path)!r} does not begin with {opening!r}: it must be {what}. Check the file.")
+                    raise CatalogueError(
+                        f"{str(self.path)!r} does not begin with {opening!r}: it must be {what}. Check the file."
+                    )
                 self._at += 1
                 while self._has_entry("]" if opening == "[" else "}"):
                     yield

@@ -101,5 +101,3 @@ def _goal(
         goal_options=options,
         weight=weight,
     )
-
-

@@ -17,7 +17,14 @@ SUB_PAGES: Final = ("Description", "Features", "Reviews", "Attributes")
 PER_PAGE: Final = 10
 """Products on a page of results."""
 _BLANKS: Final = " \t\n\f\r"
-_HEAD: Final = ("Thank you for shopping with us!", "Your code: ", "None", " (Paste it in your MTurk interface.)", "Purchased", "asin")
+_HEAD: Final = (
+    "Thank you for shopping with us!",
+    "Your code: ",
+    "None",
+    " (Paste it in your MTurk interface.)",
+    "Purchased",
+    "asin",
+)
 _MIDDLE: Final = ("attrs", "None", "category", "None", "query", "None", "product category", "None", "Target", "asin", "options",
                   "attrs", "price upper", "instuction text", "category", "product category", "query", "Goal ", "None", "Reward",
                   "Your score (min 0.0, max 1.0)")  # fmt: skip
@@ -111,7 +118,9 @@ def sub_page(instruction: str, product: Product, name: str) -> Page:
 
 def done_page(asin: str, chosen: Mapping[str, str], score: float) -> Page:
     """Return the page after a purchase."""
-    return Page("done", tuple(_texts(*_HEAD, asin, "options", _options_in_page(chosen), *_MIDDLE, str(score), "Reward Details ", "None")))
+    return Page(
+        "done", tuple(_texts(*_HEAD, asin, "options", _options_in_page(chosen), *_MIDDLE, str(score), "Reward Details ", "None"))
+    )
 
 
 def as_text(page: Page) -> str:

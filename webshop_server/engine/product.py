@@ -64,7 +64,7 @@ class Product:
         return cls(**dict(zip(cls.__slots__, json.loads(line), strict=True)))
 
 
-class BadProduct(Exception):  # noqa: N818  # never leaves the importer
+class BadProduct(Exception):
     """A record that cannot become a product; the message is the reason."""
 
 

@@ -19,11 +19,11 @@ _ALIKE: Final = 85
 class Scorer:
     """Scores purchases.
 
-    With ``quirks="upstream"`` the score is that of WebShop, bit by bit, flaws included: likeness of options is fuzzy ("pack of 1"
-    is "pack of 2", "large" is "x-large"), the name of an option does not count, a colour word counts inside other words, and the
-    type of the very product that was asked for can be judged wrong by its name. ``"fixed"`` repairs these: an option must have the
-    same words under the same name (where the goal has names), colours are whole words, repeated nouns count once, and a product
-    of the same query and category is never of the wrong type.
+    With ``quirks="upstream"`` the score is that of WebShop, bit by bit, flaws included: likeness of options is fuzzy ("pack of
+    1" is "pack of 2", "large" is "x-large"), the name of an option does not count, a colour word counts inside other words, and
+    the type of the very product that was asked for can be judged wrong by its name. ``"fixed"`` repairs these: an option must
+    have the same words under the same name (where the goal has names), colours are whole words, repeated nouns count once, and
+    a product of the same query and category is never of the wrong type.
     """
 
     colours: ColourWords = field(default_factory=ColourWords)

@@ -61,7 +61,9 @@ class SearchIndex:
         repetitions = Counter(analyze(query))
         if len(repetitions) > MOST_TERMS:
             raise TooManyTermsError(f"The query has {len(repetitions)} distinct terms; at most {MOST_TERMS} are allowed.")
-        weighted = [(self._weight(number, count), number) for term, count in repetitions.items() if (number := self._find(term)) >= 0]
+        weighted = [
+            (self._weight(number, count), number) for term, count in repetitions.items() if (number := self._find(term)) >= 0
+        ]
         if not weighted:
             return []
         touched = self._score_all(weighted, k)
@@ -112,7 +114,9 @@ class SearchIndex:
         hits = touched[found]
         self._scores[hits] += self._scores_of(weight, self._frequencies[here][places[found]], hits)
 
-    def _scores_of(self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    def _scores_of(
+        self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: npt.NDArray[np.intp]
+    ) -> npt.NDArray[Any]:
         return term_scores(weight, frequencies, self._inverse_norms[self._lengths[documents]])
 
     def _drop_hopeless(self, touched: npt.NDArray[np.intp], needed: float) -> npt.NDArray[np.intp]:

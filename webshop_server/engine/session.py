@@ -64,8 +64,8 @@ class Session:
     """One visit to the shop.
 
     Actions are ``search[words]`` and ``click[name]``. With ``quirks="upstream"`` everything is as in WebShop: one can search on
-    every page, ``Next >`` leads beyond the last results without end, and ``< Prev`` can lead astray when the query has the name of
-    a page in it. With ``"fixed"`` one searches where the search bar is, and both buttons do what they say.
+    every page, ``Next >`` leads beyond the last results without end, and ``< Prev`` can lead astray when the query has the name
+    of a page in it. With ``"fixed"`` one searches where the search bar is, and both buttons do what they say.
 
     Args:
         shop: Where products, results and scores come from.

@@ -18,11 +18,7 @@ _X: Final = "[xyzuvc]*"  # marks and format characters belong to what they follo
 _Y: Final = "(?:[xyc]|z(?!z*[eBgE]))*"  # the same, but selectors and the joiner of an emoji sequence are left alone
 _CONNECT: Final = f"(?:_{_X})"
 _KATAKANA: Final = f"k{_X}(?:{_CONNECT}*k{_X})*"
-_MIXED: Final = (
-    f"(?:h{_X}(?:q{_X}|Q{_X}h{_X})"
-    f"|[nd]{_X}(?:[mpq]{_X}[nd]{_X})*"
-    f"|[ahg]{_X}(?:[lmq]{_X}[ahg]{_X})*)+"
-)
+_MIXED: Final = f"(?:h{_X}(?:q{_X}|Q{_X}h{_X})|[nd]{_X}(?:[mpq]{_X}[nd]{_X})*|[ahg]{_X}(?:[lmq]{_X}[ahg]{_X})*)+"
 _WORD: Final = f"{_CONNECT}*(?:{_KATAKANA}|{_MIXED})(?:{_CONNECT}+(?:{_KATAKANA}|{_MIXED}))*{_CONNECT}*"
 _EMOJI_UNIT: Final = f"(?:B{_Y}E{_Y}|[eBg]{_Y}v?|E{_Y})"
 _EMOJI: Final = f"z*{_EMOJI_UNIT}(?:z+{_EMOJI_UNIT})*"
