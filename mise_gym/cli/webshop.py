@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Build a catalogue and say what is in it."""
     try:
         _build(arguments)
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
         print(_summary(Catalogue(arguments.out)))
     except ShopError as error:
         raise ConfigError(str(error)) from error

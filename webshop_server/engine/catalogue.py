@@ -4,6 +4,7 @@ import functools
 import json
 import sqlite3
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,7 @@ class Catalogue:
         self.folder = folder
         self._lock = threading.RLock()
         self._database = _open_database(folder)
+        weakref.finalize(self, self._database.close)
         self.settings = _read_settings(self._database, folder)
         """What the catalogue was made from and with."""
         self._index = SearchIndex(folder / INDEX)
@@ -69,7 +71,7 @@ class Catalogue:
 
     def problems(self) -> dict[str, tuple[int, str]]:
         """Return what was left out or mended when the catalogue was built: what -> (how often, an example)."""
-        rows = self._database.execute("SELECT what, count(*), min(example) FROM problem GROUP BY what ORDER BY 2 DESC")
+        rows = self._database.execute("SELECT what, count(*), min(example) FROM problem GROUP BY what ORDER BY 2 DESC, 1")
         return {what: (count, example) for what, count, example in rows}
 
     def _load_product(self, asin: str) -> Product:

@@ -17,7 +17,7 @@ def token_set_ratio(first: str, second: str) -> int:
 
     Example:
         >>> token_set_ratio("easy to clean", "clean: easy"), token_set_ratio("pack of 1", "pack of 2")
-        (100, 88)
+        (100, 89)
     """
     a, b = _words(first), _words(second)
     if not a or not b:

@@ -71,7 +71,7 @@ class IndexWriter:
         self._write_strings("ids", [self._ids[number] for number in order])
         lengths = np.frombuffer(bytes(self._lengths), dtype=np.uint8)[order]
         self._save("lengths", lengths)
-        average_length = self._total_length / max(self._num_with_terms, 1)
+        average_length = max(self._total_length, 1) / max(self._num_with_terms, 1)
         terms = sorted(self._numbers)
         self._write_strings("terms", terms)
         self._save("term_numbers", np.array([self._numbers[term] for term in terms], dtype=np.uint32))

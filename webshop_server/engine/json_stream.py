@@ -13,7 +13,8 @@ from webshop_server.errors import CatalogueError
 _CHUNK: Final = 1 << 20
 _LONGEST_PIECE: Final = 1 << 26
 _BLANK: Final = re.compile(r"[\s,]*")
-_COLON: Final = re.compile(r"\s*:\s*")
+_COLON: Final = re.compile(r"[\s:]*")
+_AFTER_A_VALUE: Final = frozenset(" \t\r\n,:]}")
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -89,7 +90,7 @@ class JsonFile:
                 if len(self._text) - self._at > _LONGEST_PIECE or not self._read():
                     raise CatalogueError(f"{str(self.path)!r} is not JSON, or ends too early: {error}.") from error
                 continue
-            if end == len(self._text) and self._read():  # a number may go on in the next chunk
+            if self._text[end : end + 1] not in _AFTER_A_VALUE and self._read():  # a number may go on in the next chunk
                 continue
             self._at = end
             return value
