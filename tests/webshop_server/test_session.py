@@ -6,7 +6,7 @@ import pytest
 
 from tests.webshop_server.small_shop import goal, small_catalogue
 from webshop_server.engine.catalogue import Catalogue
-from webshop_server.engine.pages import as_rich_text, as_text, index_page, item_page, results_page, sub_page
+from webshop_server.engine.pages import as_rich_text, index_page, item_page, results_page, sub_page
 from webshop_server.engine.product import Product
 from webshop_server.engine.session import Session
 
@@ -182,19 +182,19 @@ class TestPages:
     def test_texts_that_show_nothing_are_left_out(self) -> None:
         page = sub_page("i", Product(asin="a", name="n", bullet_points=["", "x", "\n", "   "]), "Features")
 
-        assert as_text(page).endswith("< Prev [SEP]  [SEP] x [SEP] ")
+        assert page.text.endswith("< Prev [SEP]  [SEP] x [SEP] ")
         assert as_rich_text(page, "", ()).endswith("[button] < Prev [button_]\n \n x\n \n")
 
     def test_of_two_things_with_one_name_the_last_is_meant_and_the_first_keeps_its_place(self) -> None:
         product = Product(asin="a", name="n", options={"color": ["red", "description"], "trim": ["red"]})
-        clickables = item_page("i", product, show_attributes=False).clickables()
+        clickables = item_page("i", product, show_attributes=False).clickables
 
         assert list(clickables) == ["back to search", "< prev", "description", "features", "reviews", "buy now", "red"]
         assert clickables["red"].group == "trim"
 
     def test_later_pages_have_a_way_back(self) -> None:
-        assert "< prev" in results_page("i", [], 2, 11, has_next=False).clickables()
-        assert "< prev" not in results_page("i", [], 1, 11, has_next=False).clickables()
+        assert "< prev" in results_page("i", [], 2, 11, has_next=False).clickables
+        assert "< prev" not in results_page("i", [], 1, 11, has_next=False).clickables
 
     def test_the_search_button_is_on_the_first_page_only(self) -> None:
-        assert list(index_page("i").clickables()) == ["search"]
+        assert list(index_page("i").clickables) == ["search"]

@@ -43,6 +43,10 @@ class Catalogue:
         self.settings = _read_settings(self._database, folder)
         """What the catalogue was made from and with."""
         self._index = SearchIndex(folder / INDEX)
+        self._goals: dict[GoalKind, GoalList] = {
+            "human": HumanGoals(self._database, folder),
+            "synthetic": SyntheticGoals(self._database, folder),
+        }
         colours = ColourWords(self.settings["colours"], whole_words=quirks == "fixed")
         nouns = functools.lru_cache(maxsize=_CACHED_PRODUCTS)(self._nouns) if self.settings["has_nouns"] else nouns_by_rule
         self.scorer = Scorer(colours=colours, nouns=nouns, quirks=quirks)
@@ -67,7 +71,7 @@ class Catalogue:
 
     def goals(self, kind: GoalKind) -> GoalList:
         """Return the goals of one kind."""
-        return HumanGoals(self._database, self.folder) if kind == "human" else SyntheticGoals(self._database, self.folder)
+        return self._goals[kind]
 
     def problems(self) -> dict[str, tuple[int, str]]:
         """Return what was left out or mended when the catalogue was built: what -> (how often, an example)."""

@@ -3,6 +3,7 @@
 The two texts are those of WebShop's own pages, piece by piece and blank by blank.
 """
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,9 +41,9 @@ class Piece:
     """The name of the choice that an option belongs to."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
-    """What a shopper sees at a time."""
+    """What a shopper sees at a time; what it looks like is worked out once."""
 
     name: PageName
     pieces: tuple[Piece, ...]
@@ -52,8 +53,9 @@ class Page:
         """Whether there is a field to type a query into."""
         return self.name == "index"
 
+    @functools.cached_property
     def clickables(self) -> dict[str, Piece]:
-        """Return what can be clicked: name in lower case -> piece; buttons first, then products, then options.
+        """What can be clicked: name in lower case -> piece; buttons first, then products, then options.
 
         Of several with the same name the last one is meant.
         """
@@ -63,6 +65,22 @@ class Page:
                 if piece.kind == kind:
                     names[piece.text.lower()] = piece
         return names
+
+    @functools.cached_property
+    def shown(self) -> tuple[Piece, ...]:
+        """The pieces but for empty texts and white space with a line break in it; other white space is one blank."""
+        shown = []
+        for piece in self.pieces:
+            if piece.text.strip(_BLANKS):
+                shown.append(piece)
+            elif piece.text and "\n" not in piece.text:
+                shown.append(Piece(piece.kind, " ", piece.group))
+        return tuple(shown)
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The page as one line; pieces are separated by ``[SEP]``, and nothing shows what can be clicked."""
+        return " [SEP] ".join([piece.text.strip() for piece in self.shown])
 
 
 def index_page(instruction: str) -> Page:
@@ -123,11 +141,6 @@ def done_page(asin: str, chosen: Mapping[str, str], score: float) -> Page:
     )
 
 
-def as_text(page: Page) -> str:
-    """Return the page as one line; pieces are separated by ``[SEP]``, and nothing shows what can be clicked."""
-    return " [SEP] ".join(piece.text.strip() for piece in _shown(page))
-
-
 def as_rich_text(page: Page, url: str, visited: Iterable[str]) -> str:
     """Return the page with its buttons marked, and those that have been clicked marked as such.
 
@@ -137,7 +150,7 @@ def as_rich_text(page: Page, url: str, visited: Iterable[str]) -> str:
         visited: Products that have been looked at since the last search.
     """
     before, lines = "", []
-    for piece in _shown(page):
+    for piece in page.shown:
         if piece.kind == "option" and f'"{piece.text}"' in url:
             before = f"You have clicked {piece.text}.\n{before}"
             lines.append(f"  [clicked button] {piece.text} [clicked button_]")
@@ -148,7 +161,7 @@ def as_rich_text(page: Page, url: str, visited: Iterable[str]) -> str:
 
 def as_html(page: Page, chosen: Mapping[str, str]) -> str:
     """Return the page as a small HTML document, in which ``chosen`` options are checked."""
-    body = "".join(f"{_html_line(piece, chosen)}\n" for piece in _shown(page))
+    body = "".join(f"{_html_line(piece, chosen)}\n" for piece in page.shown)
     form = '<form><input id="search_input" name="search_query" type="text"></form>\n' if page.has_search_bar else ""
     return f'<!DOCTYPE html>\n<html lang="en">\n<head><title>WebShop</title></head>\n<body>\n{body}{form}</body>\n</html>\n'
 
@@ -184,15 +197,6 @@ def _top(instruction: str) -> list[Piece]:
 
 def _texts(*texts: str) -> Iterator[Piece]:
     return (Piece("text", text) for text in texts)
-
-
-def _shown(page: Page) -> Iterator[Piece]:
-    """Leave out what is not shown: empty texts, and white space with a line break in it; other white space is one blank."""
-    for piece in page.pieces:
-        if piece.text.strip(_BLANKS):
-            yield piece
-        elif piece.text and "\n" not in piece.text:
-            yield Piece(piece.kind, " ", piece.group)
 
 
 def _options_in_page(chosen: Mapping[str, str]) -> str:

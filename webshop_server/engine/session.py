@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -14,7 +14,6 @@ from webshop_server.engine.pages import (
     Piece,
     as_html,
     as_rich_text,
-    as_text,
     done_page,
     index_page,
     item_page,
@@ -29,6 +28,7 @@ MODES: Final = ("text", "text_rich", "html", "url")
 """Ways to show a page."""
 _ACTION: Final = re.compile(r"(.+)\[(.+)\]")
 _NAMES_IN_URLS: Final = ("search_results", "item_page", "item_sub_page", "done")
+_MOST_PAGES: Final = 64
 _SUB_PAGE_OF: Final = {name.lower(): name for name in SUB_PAGES}
 
 
@@ -85,6 +85,7 @@ class Session:
         self._quirks = quirks
         self._instruction = goal.instruction_text
         self._keywords: list[str] = []
+        self._pages: dict[tuple[str, str, str], Page] = {}
         self._number = 1
         self._enter_index()
 
@@ -105,7 +106,7 @@ class Session:
 
     def actions(self) -> list[str]:
         """Return every valid action; ``search[...]`` stands for all searches."""
-        clicks = [f"click[{name}]" for name in self._clickables if name != "search" and _ACTION.fullmatch(f"click[{name}]")]
+        clicks = [f"click[{name}]" for name in self._clickables if name != "search" and _can_be_said(name)]
         can_search = self._quirks == "upstream" or self._page.has_search_bar
         return [*(["search[...]"] if can_search else []), *clicks]
 
@@ -113,7 +114,7 @@ class Session:
         """Return the page in one of the ``MODES``."""
         match mode:
             case "text":
-                return as_text(self._page)
+                return self._page.text
             case "text_rich":
                 return as_rich_text(self._page, self._url, self._visited)
             case "html":
@@ -166,7 +167,7 @@ class Session:
 
     def _enter(self, page: Page, url: str) -> None:
         self._page, self._url = page, url
-        self._clickables = page.clickables()
+        self._clickables = page.clickables
 
     def _enter_index(self) -> None:
         self._forget_item()
@@ -176,19 +177,35 @@ class Session:
     def _enter_results(self, number: int) -> None:
         self._forget_item()
         self._number = number
-        asins = self._shop.search(" ".join(self._keywords))
-        products = [self._shop.product(asin) for asin in asins[(number - 1) * PER_PAGE : number * PER_PAGE]]
-        has_next = self._quirks == "upstream" or number * PER_PAGE < len(asins)
-        page = results_page(self._instruction, products, number, len(asins), has_next=has_next)
+        query = " ".join(self._keywords)
+        page = self._remembered(("results", query, str(number)), lambda: self._results_page(query, number))
         self._enter(page, f"{BASE_URL}/search_results/{self._session_id}/{self._query_in_url()}/{number}")
 
+    def _results_page(self, query: str, number: int) -> Page:
+        asins = self._shop.search(query)
+        products = [self._shop.product(asin) for asin in asins[(number - 1) * PER_PAGE : number * PER_PAGE]]
+        has_next = self._quirks == "upstream" or number * PER_PAGE < len(asins)
+        return results_page(self._instruction, products, number, len(asins), has_next=has_next)
+
     def _enter_item(self) -> None:
-        page = item_page(self._instruction, self._shop.product(self._asin), show_attributes=self._show_attributes)
+        page = self._remembered(("item", self._asin, ""), self._item_page)
         self._enter(page, f"{self._item_url('item_page')}/{json.dumps(self._chosen)}")
+
+    def _item_page(self) -> Page:
+        return item_page(self._instruction, self._shop.product(self._asin), show_attributes=self._show_attributes)
 
     def _enter_sub_page(self, name: str) -> None:
         page = sub_page(self._instruction, self._shop.product(self._asin), name)
         self._enter(page, f"{self._item_url('item_sub_page')}/{name}/{self._chosen}")
+
+    def _remembered(self, key: tuple[str, str, str], make: Callable[[], Page]) -> Page:
+        """Return a page that the shopper has seen before, or make it; shoppers go back and forth."""
+        page = self._pages.get(key)
+        if page is None:
+            if len(self._pages) >= _MOST_PAGES:
+                self._pages.clear()
+            page = self._pages[key] = make()
+        return page
 
     def _item_url(self, page_name: str) -> str:
         return f"{BASE_URL}/{page_name}/{self._session_id}/{self._asin}/{self._query_in_url()}/{self._number}"
@@ -205,3 +222,8 @@ class Session:
         if self._quirks == "fixed":
             return self._page.name
         return next((name for name in _NAMES_IN_URLS if name in self._url), "index")
+
+
+def _can_be_said(name: str) -> bool:
+    """Return whether ``click[name]`` means that name: an opening bracket or a line break in it would be misread."""
+    return "[" not in name and "\n" not in name and name != ""
