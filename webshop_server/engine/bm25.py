@@ -24,7 +24,7 @@ def encode_length(length: int) -> int:
 
     Example:
         >>> encode_length(10), encode_length(107), decode_length(encode_length(107))
-        (10, 57, 104)
+        (10, 58, 104)
     """
     if length < _EXACT_LENGTHS:
         return length
