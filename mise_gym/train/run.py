@@ -69,9 +69,9 @@ class TrainingRun:
         with self._stage("games"):
             self._make_games()
         with self._stage("demonstrations"):
-            experts, judged = self._demonstrations()
+            episodes = self._demonstrations()
         with self._stage("warm_start"):
-            policy = self._warm_started(experts, judged)
+            policy = self._warm_started(episodes)
         with self._stage("evaluation_before"):
             before = self._evaluate("before", policy)
         with self._stage("ppo"):
@@ -131,12 +131,12 @@ class TrainingRun:
             infos=("admissible_commands", *infos),
         )
 
-    def _demonstrations(self) -> tuple[list[Episode], list[Episode]]:
-        """Play, or read again, the episodes of the warm start: those to imitate and those to judge."""
+    def _demonstrations(self) -> list[Episode]:
+        """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
         config = self.config.warm_start
         rng = np.random.default_rng([self.config.seed, WARM_STREAM])
         env = self._make_env("policy_commands")
-        parts = []
+        episodes: list[Episode] = []
         for name, count, rate in (
             ("expert", config.expert_episodes, 0.0),
             ("judge", config.judge_episodes, config.max_mistake_rate),
@@ -147,24 +147,24 @@ class TrainingRun:
             if not path.exists():
                 with self._bar(f"{name} episodes", count) as bar:
                     write_episodes(path, demonstrate(env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update))
-            parts.append(list(read_episodes(path)))
+            episodes += read_episodes(path)
         env.close()
-        return parts[0], parts[1]
+        return episodes
 
-    def _warm_started(self, experts: Sequence[Episode], judged: Sequence[Episode]) -> LLMPolicy:
+    def _warm_started(self, episodes: Sequence[Episode]) -> LLMPolicy:
         """Build or load the model and prepare it, or load what was prepared before."""
         config = self.config
         folder = self.folder / "warm_start"
         if folder.exists():
             check_folder(folder)
-        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model([*experts, *judged])
+        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model(episodes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             policy = LLMPolicy(model, tokenizer, config.max_observation_tokens)
         if folder.exists():
             return policy
         self.metrics.rewind("warm_start", 0)
-        self._prepare(policy, experts, judged)
+        self._prepare(policy, episodes)
         write_folder(folder, lambda aside: save_model(policy, aside))
         return policy
 
@@ -175,7 +175,7 @@ class TrainingRun:
         tokenizer = train_tokenizer(corpus(episodes), config.tiny.vocab_size)
         return build_tiny_model(tokenizer, config.tiny, config.seed), tokenizer
 
-    def _prepare(self, policy: LLMPolicy, experts: Sequence[Episode], judged: Sequence[Episode]) -> None:
+    def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
         bar = self._bar("warm start", 0)
 
         def show(done: int, total: int, losses: dict[str, float]) -> None:
@@ -187,7 +187,7 @@ class TrainingRun:
 
         rng = np.random.default_rng([self.config.seed, WARM_STREAM, 1])
         with bar:
-            warm_start(policy, experts, judged, self.config.warm_start, rng, show)
+            warm_start(policy, episodes, self.config.warm_start, rng, show)
 
     def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""

@@ -1,4 +1,4 @@
-"""Warm start: supervised learning of acting from expert episodes and of judging from labelled ones."""
+"""Warm start: supervised learning of acting from good turns, and of judging from all labelled ones."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ class WarmStartConfig:
     expert_episodes: int = 60
     """Episodes of the simulator's own solution, to imitate."""
     judge_episodes: int = 60
-    """Episodes with random mistakes, labelled good or bad turn by turn, to learn judging from."""
+    """Episodes with random mistakes, labelled turn by turn: judging is learnt from all turns, acting from the good ones."""
     max_mistake_rate: float = 0.6
     """Each judge episode draws its rate of random actions from [0, this]."""
     epochs: int = 20
@@ -47,8 +47,7 @@ class _Example:
 
 def warm_start(
     policy: LLMPolicy,
-    experts: Sequence[Episode],
-    judged: Sequence[Episode],
+    episodes: Sequence[Episode],
     config: WarmStartConfig,
     rng: np.random.Generator,
     on_update: Callable[[int, int, dict[str, float]], None],
@@ -57,14 +56,12 @@ def warm_start(
 
     Args:
         policy: The policy; its critic is left alone.
-        experts: Episodes whose actions are imitated.
-        judged: Episodes whose turns carry good/bad labels; their actions are not imitated.
+        episodes: Labelled episodes. Good turns are imitated; the labels of all turns teach the judge.
         config: Epochs and weights.
         rng: Shuffles the batches.
         on_update: Called with the number of updates done, their total, and the losses.
     """
-    examples = [_example(policy, episode, imitate=True) for episode in experts]
-    examples += [_example(policy, episode, imitate=False) for episode in judged]
+    examples = [_example(policy, episode) for episode in episodes]
     batches = list(token_batches([len(example.ids) for example in examples], config.batch_tokens))
     total = config.epochs * len(batches)
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate, weight_decay=0.01)
@@ -87,17 +84,18 @@ def _schedule(done: int, total: int) -> float:
     return min(1.0, (done + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * done / max(1, total)))
 
 
-def _example(policy: LLMPolicy, episode: Episode, *, imitate: bool) -> _Example:
+def _example(policy: LLMPolicy, episode: Episode) -> _Example:
     ids, slots = policy.with_hindsight(episode)
+    labels = episode.extra[GOOD_TURNS]
+    turns = episode.transitions
     acted: list[int] = []
-    if imitate:
-        turns = episode.transitions
-        end = len(policy.text.opening(episode.task, turns[0].observation))
-        for turn in turns:
-            start, end = end, end + len(policy.text.action(turn.action))
+    end = len(policy.text.opening(episode.task, turns[0].observation))
+    for turn, is_good in zip(turns, labels, strict=True):
+        start, end = end, end + len(policy.text.action(turn.action))
+        if is_good:
             acted.extend(range(start, end))
-            end += len(policy.text.observation(turn.next_observation))
-    return _Example(ids, acted, slots, episode.extra[GOOD_TURNS])
+        end += len(policy.text.observation(turn.next_observation))
+    return _Example(ids, acted, slots, labels)
 
 
 def _losses(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.Tensor]:
