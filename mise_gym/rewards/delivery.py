@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from mise_gym.errors import ConfigError
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of
 from mise_gym.rewards.pipeline import RewardPipeline
-from mise_gym.rewards.recorder import EpisodeRecorder
 from mise_gym.types import Episode
 
 Delivery = Literal["terminal", "info", "step"]

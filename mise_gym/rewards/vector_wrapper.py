@@ -8,10 +8,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import Calibrator, FloatArray, Judge
 from mise_gym.rewards.delivery import Delivery, TrackedEpisode, build_delivery, recordable
 from mise_gym.rewards.pipeline import OnJudgeFailure, RewardPipeline
-from mise_gym.rewards.recorder import EpisodeRecorder
 from mise_gym.rewards.wrapper import require_text_spaces
 
 Texts = Sequence[str]
@@ -135,7 +135,7 @@ class MISERewardVectorWrapper(VectorWrapper[Texts, Texts, Texts, Texts, NDArray[
                 self._tracked[index] = None
 
     def _start(self, index: int, observations: Texts, infos: dict[str, Any], seed: int | None) -> None:
-        self._tracked[index] = TrackedEpisode(EpisodeRecorder(observations[index], info_at(infos, index), seed))
+        self._tracked[index] = TrackedEpisode(EpisodeRecorder(observations[index], info_at(infos, index), seed=seed))
 
 
 def info_at(infos: Mapping[str, Any], index: int) -> dict[str, Any]:

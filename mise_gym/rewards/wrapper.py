@@ -6,10 +6,10 @@ from typing import Any
 import gymnasium as gym
 
 from mise_gym.errors import ConfigError
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import Calibrator, Judge
 from mise_gym.rewards.delivery import Delivery, TrackedEpisode, build_delivery, recordable
 from mise_gym.rewards.pipeline import OnJudgeFailure, RewardPipeline
-from mise_gym.rewards.recorder import EpisodeRecorder
 
 
 class MISERewardWrapper(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
@@ -109,7 +109,7 @@ class MISERewardWrapper(gym.Wrapper[str, str, str, str], gym.utils.RecordConstru
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode; one that was running is dropped without being judged."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._tracked = TrackedEpisode(EpisodeRecorder(observation, info, seed))
+        self._tracked = TrackedEpisode(EpisodeRecorder(observation, info, seed=seed))
         return observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
