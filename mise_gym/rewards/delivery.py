@@ -105,6 +105,26 @@ class RewardDelivery:
         return rewards
 
 
+class PaysInHindsight:
+    """What the wrapper of one environment and that of a vector let their users see and change."""
+
+    _delivery: RewardDelivery
+
+    @property
+    def pipeline(self) -> RewardPipeline:
+        """The pipeline, for its counters, and for ``state_dict`` and ``load_state_dict``."""
+        return self._delivery.pipeline
+
+    @property
+    def learn(self) -> bool:
+        """Whether the calibrator learns from the episodes that end."""
+        return self._delivery.learn
+
+    @learn.setter
+    def learn(self, value: bool) -> None:
+        self._delivery.learn = value
+
+
 def build_delivery(arguments: Mapping[str, Any]) -> RewardDelivery:
     """Build what pays the turns from the keyword arguments of ``MISERewardWrapper``.
 

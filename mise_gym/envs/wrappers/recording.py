@@ -9,9 +9,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from mise_gym.errors import ConfigError, TrajectoryFormatError
+from mise_gym.errors import TrajectoryFormatError
 from mise_gym.recorder import EpisodeRecorder
-from mise_gym.spaces import FreeText
+from mise_gym.spaces import require_text
 from mise_gym.trajectories import SUFFIXES, EpisodeWriter
 from mise_gym.types import Episode
 
@@ -36,11 +36,7 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
     def __init__(self, env: gym.Env[str, str], path: str | os.PathLike[str]) -> None:
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
         super().__init__(env)
-        for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
-            if not isinstance(space, FreeText | gym.spaces.Text):
-                raise ConfigError(
-                    f"RecordTrajectories records text, and the {name} are {space}. Put it inside the other wrapper."
-                )
+        require_text("RecordTrajectories", env.observation_space, env.action_space)
         self.path = Path(path)
         if not self.path.name.endswith(SUFFIXES):
             self.path = self.path / f"{os.getpid()}-{uuid4().hex[:8]}.jsonl"
