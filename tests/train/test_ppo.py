@@ -198,7 +198,7 @@ def test_advantages_are_normalised_over_the_whole_rollout_and_not_per_minibatch(
     expect_nothing(policy)
     rewards = pay(*([float(row)] * len(episode) for row, episode in enumerate(rollout.episodes)))
     returns = [[row * (len(episode) - turn) for turn in range(len(episode))] for row, episode in enumerate(rollout.episodes)]
-    mean, spread = np.mean(sum(returns, [])), np.std(sum(returns, []))
+    mean, spread = np.mean(np.concatenate(returns)), np.std(np.concatenate(returns))
     per_episode = [
         -np.mean([(returns[row][decision.turn] - mean) / spread for decision in trace.decisions])
         for row, trace in enumerate(rollout.traces)
