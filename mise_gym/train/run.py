@@ -21,6 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from mise_gym.envs.games import make_games
 from mise_gym.errors import ConfigError
+from mise_gym.extras import require
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
@@ -51,9 +52,11 @@ class TrainingRun:
 
     Raises:
         ConfigError: The folder holds a run with other settings.
+        MissingExtraError: Matplotlib, which draws the pictures, is not installed.
     """
 
     def __init__(self, config: TrainConfig, *, progress: bool = True) -> None:
+        require("matplotlib")  # now, and not when the training is over
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
         self.folder = config.run_dir
