@@ -10,6 +10,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
@@ -20,9 +21,9 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from mise_gym.envs.games import make_games
-from mise_gym.errors import ConfigError
+from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.extras import require
-from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
+from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
 from mise_gym.train.evaluate import Evaluation
@@ -52,6 +53,7 @@ class TrainingRun:
 
     Raises:
         ConfigError: The folder holds a run with other settings.
+        CheckpointError: The folder's list of settings is damaged.
         MissingExtraError: Matplotlib, which draws the pictures, is not installed.
     """
 
@@ -89,7 +91,7 @@ class TrainingRun:
         settings = self.folder / "config.json"
         wanted = json.loads(self.config.to_json())
         if settings.exists():
-            there = json.loads(settings.read_text(encoding="utf-8"))
+            there = _read_json(settings)
             changed = _differences(there, wanted)
             if changed:
                 raise ConfigError(
@@ -98,9 +100,9 @@ class TrainingRun:
                 )
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            settings.write_text(self.config.to_json(), encoding="utf-8")
+            write_file(settings, self.config.to_json())
         clock = self.folder / "seconds.json"
-        return dict(json.loads(clock.read_text(encoding="utf-8"))) if clock.exists() else {}
+        return dict(_read_json(clock)) if clock.exists() else {}
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -111,7 +113,7 @@ class TrainingRun:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
-            (self.folder / "seconds.json").write_text(json.dumps(self.seconds), encoding="utf-8")
+            write_file(self.folder / "seconds.json", json.dumps(self.seconds))
 
     def _bar(self, title: str, total: int, **more: Any) -> Any:
         return tqdm(total=total, desc=title, disable=not self.progress, dynamic_ncols=True, **more)
@@ -269,8 +271,17 @@ class TrainingRun:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "details": details,
         }
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        write_file(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged ({error}). Choose another --run-dir, or delete the folder {str(path.parent)!r}."
+        ) from error
 
 
 def _with_beliefs(episodes: Sequence[Episode], beliefs: Sequence[Any]) -> list[Episode]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mise_gym.train.demonstrations import GOOD_TURNS
 from mise_gym.train.policy import LLMPolicy, Places, pad, token_batches
+from mise_gym.train.ranges import check_ranges
 from mise_gym.types import Episode
 
 
@@ -33,6 +34,11 @@ class WarmStartConfig:
     """Weight of the judging loss beside the acting loss."""
     text_coef: float = 0.3
     """Weight of the language-model loss on everything else, which teaches the words themselves."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_ranges("warm_start", self, *(field.name for field in fields(self)))
+        check_ranges("warm_start", self, "max_mistake_rate", most=1)
 
 
 @dataclass(frozen=True, slots=True)
