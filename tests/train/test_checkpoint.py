@@ -2,6 +2,8 @@
 
 import errno
 import logging
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mise_gym.errors import CheckpointError
-from mise_gym.train.checkpoint import MANIFEST, Checkpoints, check_folder, save_model, write_folder
+from mise_gym.train.checkpoint import MANIFEST, Checkpoints, check_folder, save_model, write_file, write_folder
 from mise_gym.train.policy import LLMPolicy
 from tests.train.conftest import MakePolicy
 
@@ -59,6 +61,37 @@ def test_a_full_disk_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> N
     check_folder(tmp_path / "it")
     assert (tmp_path / "it" / "word.txt").read_text() == "old"
     assert list(tmp_path.iterdir()) == [tmp_path / "it"]
+
+
+@pytest.fixture
+def small_files_only() -> Iterator[None]:
+    """Stands for a full disk: no file can grow beyond 2000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files_only")
+@pytest.mark.parametrize("save", [save_model, lambda policy, folder: torch.save(policy.state_dict(), folder / "tensors.pt")])
+def test_a_full_disk_is_explained_when_weights_are_written(
+    tmp_path: Path, policy: LLMPolicy, save: Callable[[LLMPolicy, Path], None]
+) -> None:
+    with pytest.raises((CheckpointError, OSError)) as refusal:
+        write_folder(tmp_path / "it", lambda aside: save(policy, aside))
+
+    assert "disk is full" in str(refusal.value) or "File too large" in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_file(tmp_path / "seconds.json", "old")
+
+    with pytest.raises(UnicodeEncodeError):
+        write_file(tmp_path / "seconds.json", "new \udcff")
+
+    assert (tmp_path / "seconds.json").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "seconds.json"]
 
 
 @pytest.mark.parametrize("name", ["word.txt", MANIFEST])

@@ -59,7 +59,7 @@ def test_an_observation_of_the_greatest_length_is_kept_whole(text: EpisodeText) 
 
 
 def test_a_tokenizer_that_cannot_tell_good_from_bad_is_refused() -> None:
-    with pytest.raises(ConfigError, match="starts ' good' and ' bad' with the same token"):
+    with pytest.raises(ConfigError, match="does not tell ' good' from ' bad' by their first tokens"):
         EpisodeText(train_tokenizer(["x"], vocab_size=259))  # bytes only, so both begin with the blank
 
 
