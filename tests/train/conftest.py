@@ -20,6 +20,7 @@ TINY = TinyModelConfig(hidden_size=16, num_layers=2, num_heads=2, intermediate_s
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.optim.AdamW([torch.zeros(1)])  # the first optimiser of a process loads torch's compiler, which takes seconds
     yield
     torch.set_num_threads(before)
 
