@@ -48,7 +48,7 @@ REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
 class GamesConfig:
     """Which games are played."""
 
-    level: str = "recipe1+take1+cook+cut+open+mixed"
+    level: str = "recipe1+take1+cook+open+mixed"
     """Difficulty name of the cooking games, as in ``mise/FTWP-v0``; "mixed" lets all splits share one set of ingredients."""
     train: int = 400
     """Games to train on."""

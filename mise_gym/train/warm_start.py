@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mise_gym.train.demonstrations import GOOD_TURNS
-from mise_gym.train.policy import LLMPolicy, Places, pad, token_batches
+from mise_gym.train.policy import LLMPolicy, Places, pad
 from mise_gym.train.ranges import check_ranges
 from mise_gym.types import Episode
 
@@ -24,12 +24,12 @@ class WarmStartConfig:
     """Episodes with random mistakes, labelled turn by turn: judging is learnt from all turns, acting from the good ones."""
     max_mistake_rate: float = 0.6
     """Each judge episode draws its rate of random actions from [0, this]."""
-    epochs: int = 20
+    epochs: int = 7
     """Passes over all episodes; 0 skips the warm start."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     """Peak of a linear warm-up and cosine decay."""
-    batch_tokens: int = 2048
-    """Padded tokens per update."""
+    batch_episodes: int = 8
+    """Episodes per update."""
     judge_coef: float = 0.3
     """Weight of the judging loss beside the acting loss."""
     text_coef: float = 0.3
@@ -68,14 +68,15 @@ def warm_start(
         on_update: Called with the number of updates done, their total, and the losses.
     """
     examples = [_example(policy, episode) for episode in episodes]
-    batches = list(token_batches([len(example.ids) for example in examples], config.batch_tokens))
-    total = config.epochs * len(batches)
+    updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
+    total = config.epochs * updates_per_epoch
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
     for done in range(total):
-        if done % len(batches) == 0:
-            order = rng.permutation(len(batches))
-        losses = _losses(policy, [examples[row] for row in batches[order[done % len(batches)]]])
+        if done % updates_per_epoch == 0:
+            order = rng.permutation(len(examples))
+        start = done % updates_per_epoch * config.batch_episodes
+        losses = _losses(policy, [examples[row] for row in order[start : start + config.batch_episodes]])
         loss = losses["act"] + config.judge_coef * losses["judge"] + config.text_coef * losses["text"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -82,7 +82,7 @@ def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: R
         replace(e, extra={GOOD_TURNS: [turn.action.startswith("take") for turn in e.transitions]}) for e in rollout.episodes
     ]
     losses: list[dict[str, float]] = []
-    config = WarmStartConfig(epochs=30, learning_rate=5e-3, batch_tokens=100_000)
+    config = WarmStartConfig(epochs=30, learning_rate=5e-3, batch_episodes=1000)
 
     warm_start(policy, episodes, config, np.random.default_rng(0), lambda done, total, loss: losses.append(loss))
 

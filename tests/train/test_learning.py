@@ -51,7 +51,7 @@ def make_trainer(make_policy: MakePolicy) -> MakeTrainer:
                 episodes_per_iteration=6,
                 num_envs=3,
                 num_epochs=2,
-                minibatch_tokens=200,
+                minibatch_episodes=4,
                 learning_rate=1e-3,
             ),
         )

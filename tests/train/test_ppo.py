@@ -17,7 +17,7 @@ from mise_gym.train.rollout import Rollout
 
 ONLY_POLICY = PPOConfig(
     num_epochs=1,
-    minibatch_tokens=100_000,
+    minibatch_episodes=1000,
     learning_rate=1e-3,
     critic_learning_rate=1e-3,
     gamma=1.0,
@@ -191,7 +191,7 @@ def test_epochs_stop_once_the_policy_has_moved_far_enough(policy: LLMPolicy, rol
 
 
 def test_small_minibatches_make_more_updates_of_the_same_episodes(policy: LLMPolicy, rollout: Rollout) -> None:
-    assert update(policy, rollout, pay_nothing(rollout), minibatch_tokens=1)["train/updates"] == len(rollout.episodes)
+    assert update(policy, rollout, pay_nothing(rollout), minibatch_episodes=1)["train/updates"] == len(rollout.episodes)
 
 
 def test_advantages_are_normalised_over_the_whole_rollout_and_not_per_minibatch(policy: LLMPolicy, rollout: Rollout) -> None:
@@ -204,6 +204,6 @@ def test_advantages_are_normalised_over_the_whole_rollout_and_not_per_minibatch(
         for row, trace in enumerate(rollout.traces)
     ]
 
-    losses = update(policy, rollout, rewards, minibatch_tokens=1, learning_rate=0.0)
+    losses = update(policy, rollout, rewards, minibatch_episodes=1, learning_rate=0.0)
 
     assert losses["train/policy_loss"] == pytest.approx(np.mean(per_episode), rel=1e-4)
