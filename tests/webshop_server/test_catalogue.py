@@ -15,7 +15,7 @@ import pytest
 from tests.webshop_server.small_shop import ATTRIBUTES, BOOTS, HUMAN, SHOES, TEA, small_catalogue, write_files
 from webshop_server.engine.buyer import buy
 from webshop_server.engine.catalogue import Catalogue
-from webshop_server.engine.catalogue_writer import CatalogueWriter
+from webshop_server.engine.catalogue_writer import CatalogueWriter, Progress
 from webshop_server.engine.generator import default_catalogue, generate_catalogue, generated_records
 from webshop_server.engine.goal import NO_LIMIT
 from webshop_server.engine.goal_list import KINDS, split_ranges
@@ -35,6 +35,16 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     folder = tmp_path_factory.mktemp("generated") / "shop"
     generate_catalogue(folder, 60)
     return Catalogue(folder)
+
+
+def interrupt_at(stage: str) -> Progress:
+    """Return a progress report that ends the work, as Ctrl-C would, in a stage."""
+
+    def report(what: str, _share: float) -> None:
+        if what == stage:
+            raise KeyboardInterrupt
+
+    return report
 
 
 class TestProducts:
@@ -129,24 +139,41 @@ class TestImport:
 
         assert len(Catalogue(tmp_path / "shop")) == 1
 
-    def test_an_interrupted_import_goes_on_where_it_was(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("webshop_server.engine.catalogue_writer._COMMIT_EVERY", 1)
+    @pytest.mark.parametrize("stage", ["attributes", "human", "products", "goals", "search index"])
+    def test_an_interrupted_import_goes_on_where_it_was(self, shop: Catalogue, tmp_path: Path, stage: str) -> None:
         sources = write_files(tmp_path)
-        whole = sources.items.read_text()
-        sources.items.write_text(whole[:-9])
-        with pytest.raises(CatalogueError, match="ends too early"):
-            import_catalogue(sources, tmp_path / "shop")
+        with pytest.raises(KeyboardInterrupt):
+            import_catalogue(sources, tmp_path / "shop", progress=interrupt_at(stage))
         assert not (tmp_path / "shop").exists()
-        with sqlite3.connect(tmp_path / "shop.partial" / "catalogue.sqlite") as database:
-            assert database.execute("SELECT count(*) FROM product").fetchone() == (2,)
-            fingerprint = database.execute("SELECT value FROM meta WHERE key = 'fingerprint'").fetchone()[0]
-        database.close()
-        again = CatalogueWriter(tmp_path / "shop", fingerprint)
-        assert again.num_read == 2
-        again.close()
+        import_catalogue(sources, tmp_path / "shop")
+        again = Catalogue(tmp_path / "shop")
+
+        assert again.problems() == {}
+        assert again.search("trail shoes") == shop.search("trail shoes")
+        for kind in KINDS:
+            assert [again.goals(kind)[n] for n in range(len(again.goals(kind)))] == [
+                shop.goals(kind)[n] for n in range(len(shop.goals(kind)))
+            ]
+
+    def test_products_that_were_read_are_not_read_again(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            generate_catalogue(tmp_path / "shop", 30, progress=interrupt_at("goals"))
+        with CatalogueWriter(tmp_path / "shop", "generated 1 30 0") as writer:
+            assert writer.num_read == 30
+
+    def test_a_full_disk_is_explained(self, tmp_path: Path) -> None:
+        def fill_the_disk() -> None:
+            with CatalogueWriter(tmp_path / "shop", "x") as writer:
+                writer._database.execute("PRAGMA max_page_count = 20")
+                for number in range(1000):
+                    writer.note("a problem" * 100, str(number))
+
+        with pytest.raises(CatalogueError, match="cannot be written: database or disk is full"):
+            fill_the_disk()
 
     def test_work_on_other_input_is_thrown_away(self, tmp_path: Path) -> None:
-        CatalogueWriter(tmp_path / "shop", "something else").close()
+        with CatalogueWriter(tmp_path / "shop", "something else") as writer:
+            writer.note("old", "work")
         import_catalogue(write_files(tmp_path), tmp_path / "shop")
 
         assert len(Catalogue(tmp_path / "shop")) == 3
@@ -342,7 +369,8 @@ class TestFolder:
             Catalogue(tmp_path)
 
     def test_a_catalogue_that_is_not_finished_is_refused(self, tmp_path: Path) -> None:
-        CatalogueWriter(tmp_path / "shop", "x").close()
+        with CatalogueWriter(tmp_path / "shop", "x") as writer:
+            writer.note("not", "finished")
 
         with pytest.raises(CatalogueError, match="is not finished"):
             Catalogue(tmp_path / "shop.partial")
@@ -363,6 +391,17 @@ class TestFolder:
         (folder / "catalogue.sqlite").write_bytes(b"rubbish" * 1000)
 
         with pytest.raises(CatalogueError, match="is damaged"):
+            Catalogue(folder)
+
+    @pytest.mark.parametrize(
+        "name", ["human_order.npy", "synthetic_weights.npy", "index/starts.npy", "index/ids.bin", "index/index.json"]
+    )
+    def test_a_folder_that_lacks_a_file_is_refused(self, shop: Catalogue, tmp_path: Path, name: str) -> None:
+        folder = tmp_path / "bad"
+        shutil.copytree(shop.folder, folder)
+        (folder / name).unlink()
+
+        with pytest.raises(CatalogueError, match="Build"):
             Catalogue(folder)
 
     def test_the_files_are_not_written_to(self, shop: Catalogue) -> None:

@@ -42,11 +42,15 @@ class Catalogue:
         weakref.finalize(self, self._database.close)
         self.settings = _read_settings(self._database, folder)
         """What the catalogue was made from and with."""
-        self._index = SearchIndex(folder / INDEX)
-        self._goals: dict[GoalKind, GoalList] = {
-            "human": HumanGoals(self._database, folder),
-            "synthetic": SyntheticGoals(self._database, folder),
-        }
+        try:
+            self._index = SearchIndex(folder / INDEX)
+            goals: dict[GoalKind, GoalList] = {
+                "human": HumanGoals(self._database, folder),
+                "synthetic": SyntheticGoals(self._database, folder),
+            }
+        except (OSError, ValueError) as error:
+            raise CatalogueError(f"The catalogue {str(folder)!r} is damaged: {error}. Build it again.") from error
+        self._goals = goals
         colours = ColourWords(self.settings["colours"], whole_words=quirks == "fixed")
         nouns = functools.lru_cache(maxsize=_CACHED_PRODUCTS)(self._nouns) if self.settings["has_nouns"] else nouns_by_rule
         self.scorer = Scorer(colours=colours, nouns=nouns, quirks=quirks)

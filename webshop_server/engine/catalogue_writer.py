@@ -4,6 +4,7 @@ All work is done in a folder beside the final one, which gets its name only when
 goes on where it was when it is started again for the same input.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -11,11 +12,12 @@ import shutil
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from webshop_server.engine.index_writer import IndexWriter
 from webshop_server.engine.listing import Listing, human_goals, num_combinations
@@ -32,6 +34,7 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the share that is done, in [0, 1]."""
 _MOST_COMBINATIONS: Final = 100_000
 _COMMIT_EVERY: Final = 2_000
+_GOALS_AT_A_TIME: Final = 1_000_000
 _TABLES: Final = """
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
     CREATE TABLE product (number INTEGER PRIMARY KEY, asin TEXT UNIQUE, record TEXT);
@@ -68,6 +71,18 @@ class CatalogueWriter:
         self.num_read = int(self._meta("num_read") or 0)
         self._since_commit = 0
 
+    def __enter__(self) -> "CatalogueWriter":
+        """Begin or go on."""
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Keep what has been done so far for the next time; say in one sentence why the disk did not take it."""
+        with contextlib.suppress(sqlite3.Error):
+            self._save()
+            self._database.close()
+        if isinstance(error, OSError | sqlite3.Error):
+            raise _cannot_write(self.folder, error) from error
+
     def skip(self, what: str, example: str) -> None:
         """Count one more record that was read; it was left out, and why."""
         self.note(what, example)
@@ -103,27 +118,19 @@ class CatalogueWriter:
         Args:
             settings: JSON-serialisable facts that readers need, such as the list of colour words.
         """
-        try:
-            self._database.commit()
-            self._write_goals()
-            self._write_index()
-            for key, value in {**settings, "schema": SCHEMA}.items():
-                self._set_meta(key, json.dumps(value))
-            self._database.commit()
-            self._database.execute("PRAGMA optimize")
-            self._database.close()
-            _move(self.partial, self.folder)
-        except (OSError, sqlite3.Error) as error:
-            raise _cannot_write(self.folder, error) from error
-
-    def close(self) -> None:
-        """Keep what has been done so far for the next time."""
+        self._save()
+        self._write_goals()
+        self._write_index()
+        for key, value in {**settings, "schema": SCHEMA}.items():
+            self._set_meta(key, json.dumps(value))
         self._database.commit()
         self._database.close()
+        _move(self.partial, self.folder)
 
     def _open(self, fingerprint: str) -> sqlite3.Connection:
         self.partial.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self.partial / DATABASE)
+        database.execute("PRAGMA synchronous = OFF")  # safe when the process dies; after a power cut one builds anew
         if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             database.executescript(_TABLES)
         self._database = database
@@ -139,9 +146,12 @@ class CatalogueWriter:
         self.num_read += 1
         self._since_commit += 1
         if self._since_commit >= _COMMIT_EVERY:
-            self._set_meta("num_read", str(self.num_read))
-            self._database.commit()
-            self._since_commit = 0
+            self._save()
+
+    def _save(self) -> None:
+        self._set_meta("num_read", str(self.num_read))
+        self._database.commit()
+        self._since_commit = 0
 
     def _add_synthetic(self, number: int, listing: Listing) -> None:
         assert listing.synthetic is not None
@@ -156,19 +166,25 @@ class CatalogueWriter:
         self._progress("goals", 0.0)
         num_human = self._database.execute("SELECT count(*) FROM human").fetchone()[0]
         np.save(self.partial / "human_order.npy", _shuffled(num_human))
-        rows = self._database.execute("SELECT product, attributes, combinations FROM synthetic ORDER BY product").fetchall()
         counts: Counter[str] = Counter()
-        for _, attributes, combinations in rows:
-            for attribute in json.loads(attributes):
+        products, sizes = array("I"), array("I")
+        for product, attributes, combinations in self._synthetic_rows():
+            products.append(product)
+            sizes.append(combinations)
+            for attribute in attributes:
                 counts[attribute] += combinations
-        weights = np.array([_weight(json.loads(attributes), counts) for _, attributes, _ in rows], dtype=np.float64)
-        sizes = np.array([combinations for *_, combinations in rows], dtype=np.int64)
-        order = _shuffled(int(sizes.sum()))
-        np.save(self.partial / "synthetic_order.npy", order)
-        np.save(self.partial / "synthetic_products.npy", np.array([number for number, *_ in rows], dtype=np.uint32))
-        np.save(self.partial / "synthetic_starts.npy", np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
-        np.save(self.partial / "synthetic_row_weights.npy", weights)
-        np.save(self.partial / "synthetic_weights.npy", np.cumsum(np.repeat(weights, sizes)[order]))
+        weights = np.fromiter(
+            (_weight(attributes, counts) for _, attributes, _ in self._synthetic_rows()), np.float64, len(products)
+        )
+        starts = np.concatenate([[0], np.cumsum(np.array(sizes, dtype=np.int64))])
+        order = _shuffled(int(starts[-1]))
+        for name, values in {"order": order, "products": np.array(products), "starts": starts, "row_weights": weights}.items():
+            np.save(self.partial / f"synthetic_{name}.npy", values)
+        np.save(self.partial / "synthetic_weights.npy", _cumulative(order, starts, weights))
+
+    def _synthetic_rows(self) -> Iterator[tuple[int, list[str], int]]:
+        query = "SELECT product, attributes, combinations FROM synthetic ORDER BY product"
+        return ((product, json.loads(attributes), count) for product, attributes, count in self._database.execute(query))
 
     def _write_index(self) -> None:
         index = IndexWriter(self.partial / INDEX)
@@ -190,11 +206,22 @@ class CatalogueWriter:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def _shuffled(count: int) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+def _shuffled(count: int) -> npt.NDArray[np.uint32]:
     """Return the numbers below ``count`` in the order into which WebShop shuffles a list. Shape ``(count,)``."""
     order = array("I", range(count))
     random.Random(SHUFFLE_SEED).shuffle(order)
-    return np.array(order, dtype=np.uint32)
+    return np.frombuffer(order, dtype=np.uint32) if count else np.empty(0, dtype=np.uint32)
+
+
+def _cumulative(
+    order: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the sum of the weights of all goals up to each; a piece at a time, because there are many. Shape ``(goals,)``."""
+    sums = np.empty(len(order), dtype=np.float64)
+    for first in range(0, len(order), _GOALS_AT_A_TIME):
+        piece = order[first : first + _GOALS_AT_A_TIME]
+        sums[first : first + len(piece)] = weights[np.searchsorted(starts, piece, side="right") - 1]
+    return np.cumsum(sums, out=sums)
 
 
 def _weight(attributes: Sequence[str], counts: Counter[str]) -> float:

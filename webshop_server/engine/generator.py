@@ -42,17 +42,14 @@ def generate_catalogue(
     """
     if not 1 <= num_products <= MOST_PRODUCTS:
         raise CatalogueError(f"The number of products is {num_products!r}; it must be between 1 and {MOST_PRODUCTS}.")
-    writer = CatalogueWriter(folder, f"generated {_VERSION} {num_products} {seed}", replace=replace, progress=progress)
-    try:
+    fingerprint = f"generated {_VERSION} {num_products} {seed}"
+    facts = {"source": f"generated, seed {seed}", "colours": list(DEFAULT_COLOURS), "colours_from": "ours", "has_nouns": False}
+    with CatalogueWriter(folder, fingerprint, replace=replace, progress=progress) as writer:
         for number in range(writer.num_read, num_products):
             if progress is not None and number % 1000 == 0:
                 progress("products", number / num_products)
             writer.add(listing_from_records(*generated_records(number, seed), Repairs()))
-    except BaseException:
-        writer.close()
-        raise
-    source = f"generated, seed {seed}"
-    writer.finish({"source": source, "colours": list(DEFAULT_COLOURS), "colours_from": "ours", "has_nouns": False})
+        writer.finish(facts)
 
 
 def default_catalogue(cache: Path) -> Path:

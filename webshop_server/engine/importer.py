@@ -44,22 +44,25 @@ def import_catalogue(sources: Sources, folder: Path, *, replace: bool = False, p
         CatalogueError: A file cannot be read or is not what it should be, or the folder cannot be written.
     """
     colours = read_colours(sources.colours) if sources.colours else DEFAULT_COLOURS
-    writer = CatalogueWriter(folder, _fingerprint(sources), replace=replace, progress=progress)
     told: Progress = progress or (lambda _what, _share: None)
-    try:
+    origin = "ours" if sources.colours is None else str(sources.colours)
+    facts = {
+        "source": sources.items.name,
+        "colours": list(colours),
+        "colours_from": origin,
+        "has_nouns": sources.nouns is not None,
+    }
+    with CatalogueWriter(folder, _fingerprint(sources), replace=replace, progress=progress) as writer:
         with _Extras(writer.partial / "extras.sqlite") as extras:
             extras.read("attributes", sources.attributes, told)
             extras.read("human", sources.human, told)
             _add_products(writer, sources, extras, told)
         if sources.nouns is not None:
-            writer.add_nouns((name, words) for name, words in JsonFile(sources.nouns).items() if is_texts(words))
-    except BaseException:
-        writer.close()
-        raise
-    (writer.partial / "extras.sqlite").unlink()
-    origin = "ours" if sources.colours is None else str(sources.colours)
-    facts = {"source": sources.items.name, "colours": list(colours), "colours_from": origin}
-    writer.finish({**facts, "has_nouns": sources.nouns is not None})
+            writer.add_nouns(
+                (name, words) for name, words in JsonFile(sources.nouns).items() if _is_storable(name) and is_texts(words)
+            )
+        (writer.partial / "extras.sqlite").unlink()
+        writer.finish(facts)
 
 
 def read_colours(path: Path) -> tuple[str, ...]:
@@ -140,6 +143,7 @@ class _Extras:
 
     def __init__(self, path: Path) -> None:
         self._database = sqlite3.connect(path)
+        self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute("CREATE TABLE IF NOT EXISTS done (file TEXT PRIMARY KEY)")
 
     def __enter__(self) -> "_Extras":

@@ -18,7 +18,7 @@ from webshop_server.engine.bm25 import encode_length, inverse_norms
 
 FORMAT: Final = 1
 """Version of the files; an index of another version is refused."""
-_BLOCK: Final = 4_000_000
+_BLOCK: Final = 2_000_000
 _LARGEST_FREQUENCY: Final = 65_535
 _COLUMNS: Final = ("terms", "documents", "frequencies")
 
