@@ -198,6 +198,7 @@ def test_the_spec_remembers_the_catalogue(catalogue: str) -> None:
     assert env.reset(seed=3)[0] == again.reset(seed=3)[0]
 
 
+@pytest.mark.integration
 def test_no_connection_is_left_open(catalogue: str) -> None:
     code = "import sys; from mise_gym.envs.webshop import WebShopEnv; env = WebShopEnv(catalogue=sys.argv[1]); env.reset(seed=1)"
     done = subprocess.run(

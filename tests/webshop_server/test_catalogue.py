@@ -346,6 +346,7 @@ class TestGenerated:
         with pytest.raises(CatalogueError, match="between 1 and"):
             generate_catalogue(tmp_path / "shop", count)
 
+    @pytest.mark.integration
     def test_processes_that_make_the_default_at_once_end_with_one(self, tmp_path: Path) -> None:
         code = "import sys; from pathlib import Path; from webshop_server.engine import generator as g; g.DEFAULT_PRODUCTS = 20\n"
         code += "g.generate_catalogue.__defaults__ = (20, 0)\nprint(g.default_catalogue(Path(sys.argv[1])))"

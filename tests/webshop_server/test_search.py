@@ -38,14 +38,15 @@ def slow_scores(documents: dict[str, str], query: str) -> list[tuple[str, float]
     with_terms = [count.total() for count in counts.values() if count]
     average = np.float32(sum(with_terms) / len(with_terms))
     scores = []
+    frequencies = {term: sum(term in other for other in counts.values()) for term in analyze(query)}
     for name, count in counts.items():
         length = np.float32(decode_length(encode_length(count.total())))
         inverse = one / (k1 * ((one - b) + b * length / average))
         total = 0.0
         for term, repetitions in Counter(analyze(query)).items():
             if count[term]:
-                frequency = sum(term in other for other in counts.values())
-                idf = np.float32(math.log(1 + (len(with_terms) - frequency + 0.5) / (frequency + 0.5)))
+                rarity = (len(with_terms) - frequencies[term] + 0.5) / (frequencies[term] + 0.5)
+                idf = np.float32(math.log(1 + rarity))
                 weight = np.float32(repetitions) * idf
                 total += float(weight - weight / (one + np.float32(count[term]) * inverse))
         if total:
