@@ -55,13 +55,22 @@ def slow_scores(documents: dict[str, str], query: str) -> list[tuple[str, float]
 
 
 @pytest.mark.parametrize("block_size", [50, 100_000])
+@pytest.mark.parametrize("k", [5, 20])
 @pytest.mark.parametrize(
-    "query", ["word0", "word0 word1 word2 word3", "word55 word0", "word40 word40 word3 word59", "word1 nothing"]
+    "query",
+    [
+        "word20 word21 word22 word23 word0",
+        "word0",
+        "word0 word1 word2 word3",
+        "word55 word0",
+        "word40 word40 word3 word59",
+        "word1 nothing",
+    ],
 )
-def test_the_ranking_is_that_of_plain_bm25(tmp_path: Path, query: str, block_size: int) -> None:
+def test_the_ranking_is_that_of_plain_bm25(tmp_path: Path, query: str, block_size: int, k: int) -> None:
     documents = random_documents(300)
 
-    assert index_of(tmp_path, documents, block_size).search(query, 20) == slow_scores(documents, query)[:20]
+    assert index_of(tmp_path, documents, block_size).search(query, k) == slow_scores(documents, query)[:k]
 
 
 def test_a_second_search_is_not_affected_by_the_first(tmp_path: Path) -> None:
