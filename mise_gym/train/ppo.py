@@ -21,7 +21,7 @@ from mise_gym.train.rollout import Rollout
 class PPOConfig:
     """The knobs of the update."""
 
-    iterations: int = 40
+    iterations: int = 30
     """Rounds of collect and train."""
     episodes_per_iteration: int = 64
     """Episodes collected per round."""

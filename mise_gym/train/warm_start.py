@@ -24,7 +24,7 @@ class WarmStartConfig:
     """Episodes with random mistakes, labelled turn by turn: judging is learnt from all turns, acting from the good ones."""
     max_mistake_rate: float = 0.6
     """Each judge episode draws its rate of random actions from [0, this]."""
-    epochs: int = 7
+    epochs: int = 4
     """Passes over all episodes; 0 skips the warm start."""
     learning_rate: float = 3e-3
     """Peak of a linear warm-up and cosine decay."""

@@ -148,6 +148,15 @@ def test_a_strong_pull_keeps_the_policy_near_the_reference(policy: LLMPolicy, ro
     assert held_drift < 0.3 * drift
 
 
+def test_the_entropy_bonus_alone_makes_the_policy_less_decided(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+
+    entropies = [update(policy, rollout, pay_nothing(rollout), ent_coef=1.0)["train/entropy"] for _ in range(4)]
+
+    assert entropies == sorted(entropies)
+    assert entropies[-1] > entropies[0] + 0.01
+
+
 def test_the_calibration_reward_alone_moves_beliefs_towards_outcomes(policy: LLMPolicy, rollout: Rollout) -> None:
     expect_nothing(policy)
     outcomes = outcomes_of(rollout)
