@@ -64,10 +64,12 @@ class TrainingRun:
         self.folder = config.run_dir
         self.progress = progress
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
-        self.seconds = self._open_folder()
+        self.cost = self._open_folder()
 
     def run(self) -> dict[str, Any]:
-        """Do what is left to do and return the summary, which is also in ``summary.json``."""
+        """Do what is left to do and return the summary, which is also in ``summary.json``; a finished run is only read."""
+        if (self.folder / "summary.json").exists():
+            return dict(_read_json(self.folder / "summary.json"))
         disable_progress_bar()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
@@ -86,8 +88,8 @@ class TrainingRun:
         self._draw(before["sampled"], after["sampled"])
         return self._summarise(before, after)
 
-    def _open_folder(self) -> dict[str, float]:
-        """Make the folder, or check that it is this run's, and return the seconds that each stage has taken so far."""
+    def _open_folder(self) -> dict[str, Any]:
+        """Make the folder, or check that it is this run's, and return what the run has cost so far."""
         settings = self.folder / "config.json"
         wanted = json.loads(self.config.to_json())
         if settings.exists():
@@ -101,8 +103,8 @@ class TrainingRun:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_file(settings, self.config.to_json())
-        clock = self.folder / "seconds.json"
-        return dict(_read_json(clock)) if clock.exists() else {}
+        cost = self.folder / "cost.json"
+        return dict(_read_json(cost)) if cost.exists() else {"seconds": {}, "peak_memory_mb": 0.0}
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -112,8 +114,11 @@ class TrainingRun:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
-            write_file(self.folder / "seconds.json", json.dumps(self.seconds))
+            seconds = self.cost["seconds"]
+            seconds[name] = seconds.get(name, 0.0) + perf_counter() - start
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            self.cost["peak_memory_mb"] = max(self.cost["peak_memory_mb"], peak)
+            write_file(self.folder / "cost.json", json.dumps(self.cost))
 
     def _bar(self, title: str, total: int, **more: Any) -> Any:
         return tqdm(total=total, desc=title, disable=not self.progress, dynamic_ncols=True, **more)
@@ -266,9 +271,9 @@ class TrainingRun:
             "overconfidence_after": last["overconfidence"],
             "auroc_before": first["auroc"],
             "auroc_after": last["auroc"],
-            "seconds": sum(self.seconds.values()),
-            "stage_seconds": self.seconds,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "seconds": sum(self.cost["seconds"].values()),
+            "stage_seconds": self.cost["seconds"],
+            "peak_memory_mb": self.cost["peak_memory_mb"],
             "details": details,
         }
         write_file(self.folder / "summary.json", json.dumps(summary, indent=1))

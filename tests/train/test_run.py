@@ -30,7 +30,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[2]
 NOT_REPEATABLE = {"seconds", "stage_seconds", "peak_memory_mb"}
-WRITTEN_AGAIN = {"seconds.json", "summary.json", "success.png", "rewards.png", "reliability.png"}
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -176,12 +175,22 @@ def test_training_changes_the_model(finished: Path) -> None:
 
 
 def test_a_second_call_trains_nothing_and_finds_the_same(copied: Path, finished: Path) -> None:
-    stamps = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file() and path.name not in WRITTEN_AGAIN}
+    stamps = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()}
 
     again = run(tiny_run(copied))
 
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert again["details"] == summary_of(finished)["details"]
+    assert again == summary_of(finished)
+
+
+def test_costs_add_up_over_calls(copied: Path) -> None:
+    (copied / "summary.json").unlink()
+    (copied / "cost.json").write_text(json.dumps({"seconds": {"ppo": 1000.0}, "peak_memory_mb": 10_000_000.0}))
+
+    summary = run(tiny_run(copied))
+
+    assert summary["seconds"] > 1000
+    assert summary["peak_memory_mb"] == 10_000_000
 
 
 def test_the_same_seed_finds_the_same_in_another_folder_and_another_seed_does_not(finished: Path, tmp_path: Path) -> None:
@@ -233,7 +242,7 @@ def test_the_number_of_threads_may_change_between_calls(copied: Path) -> None:
     TrainingRun(replace(tiny_run(copied), threads=2))
 
 
-@pytest.mark.parametrize("name", ["config.json", "seconds.json"])
+@pytest.mark.parametrize("name", ["config.json", "cost.json"])
 def test_a_damaged_file_of_the_run_is_named(copied: Path, name: str) -> None:
     (copied / name).write_text("{")
 
@@ -242,6 +251,7 @@ def test_a_damaged_file_of_the_run_is_named(copied: Path, name: str) -> None:
 
 
 def test_a_damaged_final_model_is_refused(copied: Path) -> None:
+    (copied / "summary.json").unlink()
     (copied / "model" / "model.safetensors").write_bytes(b"")
 
     with pytest.raises(CheckpointError, match=r"model\.safetensors changed after writing"):
