@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         OSError: The disk is full or not writable; nothing is left behind and an older folder stays.
         CheckpointError: The same, where torch or safetensors found out.
     """
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
+    aside = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
@@ -55,7 +54,7 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         OSError: The disk is full or not writable; the old file stays.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    aside = path.with_name(f".{path.name}.writing")
     try:
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
