@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: environments, judges, calibrators and the command line.
+"""Writes the pages that are made from the code: environments, judges, calibrators, metrics and the command line.
 
 ``python docs/_gen.py`` (or ``make docs``) writes them; a test fails while they differ from what is committed.
 """
@@ -15,6 +15,7 @@ from mise_gym.envs.science.tasks import TASKS
 from mise_gym.envs.scienceworld import ScienceWorldEnv
 from mise_gym.registry import Registry
 from mise_gym.rewards.catalog import CALIBRATORS, JUDGES
+from mise_gym.train.metrics import GLOSSARY
 
 DOCS = Path(__file__).parent
 NOTICE = "<!-- Written by docs/_gen.py; change the docstrings and run `make docs`. -->\n"
@@ -26,6 +27,7 @@ def pages() -> dict[Path, str]:
         DOCS / "rewards" / "judges.md": _registry_page("Judges", JUDGES),
         DOCS / "rewards" / "calibrators.md": _registry_page("Calibrators", CALIBRATORS),
         DOCS / "reference" / "cli.md": _command_line_page(),
+        DOCS / "reference" / "metrics.md": _metrics_page(),
     }
     for entry_point in dict.fromkeys(row.entry_point for row in ENVS):
         name = entry_point.partition(":")[0].rpartition(".")[2]
@@ -65,6 +67,12 @@ def _command_line_page() -> str:
     helps = {"mise-gym": parser, **{f"mise-gym {name}": subparsers.choices[name] for name in COMMANDS}}
     blocks = [f"## `{title}`\n\n```text\n{each.format_help().rstrip()}\n```\n" for title, each in helps.items()]
     return "\n".join([f"# Command line\n\n{NOTICE}", *blocks])
+
+
+def _metrics_page() -> str:
+    rows = [f"| `{name}` | {meaning.replace('|', chr(92) + '|')} |" for name, meaning in GLOSSARY.items()]
+    lines = ["What the lines of a run's `metrics.jsonl` hold, beside `stage` and `step`.", "", "| name | meaning |", "|---|---|"]
+    return "\n".join(["# Metrics", "", NOTICE, *lines, *rows, ""])
 
 
 def _markdown(thing: Any) -> str:

@@ -18,7 +18,6 @@ EXTRA_OF: Final = {
     "matplotlib": "plot",
     "tqdm": "train",
     "stable_baselines3": "sb3",
-    "rich": "train",
 }
 """Top-level package -> the extra of mise-gym that installs it."""
 

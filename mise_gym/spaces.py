@@ -1,14 +1,18 @@
 """FreeText: the space of all strings.
 
 ``gymnasium.spaces.Text`` holds only strings over a fixed alphabet, so a blank or an accent fails the checker, and the
-asynchronous vector environment corrupts it silently through shared memory. See ``docs/decisions/0002-free-text-space.md``.
+asynchronous vector environment corrupts it silently through shared memory, which ``FreeText`` refuses.
+See ``docs/decisions/0002-free-text-space.md``.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector.utils import create_shared_memory
+
+from mise_gym.errors import ConfigError
 
 
 class FreeText(gym.Space[str]):
@@ -67,3 +71,31 @@ class FreeText(gym.Space[str]):
     def __repr__(self) -> str:
         """Return a constructor call."""
         return f"FreeText(max_length={self.max_length})"
+
+
+@create_shared_memory.register(FreeText)
+def _refuse_shared_memory(*_: Any, **__: Any) -> NoReturn:
+    """Say what to write instead; Gymnasium's asynchronous vector asks for shared memory by default."""
+    raise ConfigError(
+        "Shared memory cannot hold text. Make the vector with gym.make_vec(id, num_envs=N, vectorization='async'), "
+        "or with vectorization_mode='async' and vector_kwargs={'shared_memory': False}."
+    )
+
+
+def require_text(who: str, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+    """Check that an environment is one of text.
+
+    Args:
+        who: What needs text, for the message.
+        observation_space: Of the environment.
+        action_space: Of the environment.
+
+    Raises:
+        ConfigError: One of the spaces does not hold text.
+    """
+    for what, space in (("observation", observation_space), ("action", action_space)):
+        is_text = space.shape is None and (isinstance(space, gym.spaces.Text) or "look" in space)  # numbers have a shape
+        if not is_text:
+            raise ConfigError(
+                f"{who} needs text, but the {what} space is {space!r}. Put it inside the wrappers that turn text into numbers."
+            )

@@ -10,7 +10,7 @@ import numpy as np
 
 from mise_gym.cli.settings import make_text_env, parse_settings
 from mise_gym.cli.terminal import Terminal
-from mise_gym.envs.wrappers import EpisodeBuilder
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.trajectories import EpisodeWriter
 
 HELP: Final = """\
@@ -71,7 +71,6 @@ class Session:
         self._writer = writer
         self._terminal = Terminal(self._admissible)
         self._actions: list[str] = []
-        self._is_done = False
         self._info: dict[str, Any] = {}
         self._start()
 
@@ -103,24 +102,23 @@ class Session:
                 self._show_start()
             case _ if line.startswith("/"):
                 self._terminal.show(f"There is no {line}. /help lists the commands.", "bad")
-            case _ if self._is_done:
+            case _ if self._recorder.is_done:
                 self._terminal.show("The episode is over. /undo, /restart or /quit.", "note")
             case _:
-                self._show_turn(self._act(line))
+                self._act(line)
+                self._show_turn()
 
     def _start(self) -> None:
-        self._observation, self._info = self._env.reset(seed=self._seed, options=self._options or None)
+        observation, self._info = self._env.reset(seed=self._seed, options=self._options or None)
         extra = {"options": self._options} if self._options else {}
-        self._builder = EpisodeBuilder(self._observation, self._info, seed=self._seed, extra=extra)
+        self._recorder = EpisodeRecorder(observation, self._info, seed=self._seed, extra=extra)
         self._actions = []
-        self._is_done = False
 
-    def _act(self, action: str) -> str:
-        self._observation, reward, terminated, truncated, self._info = self._env.step(action)
-        self._builder.add(action, self._observation, reward, terminated, truncated, self._info)
+    def _act(self, action: str) -> None:
+        step = self._env.step(action)
+        self._info = step[-1]
+        self._recorder.record(action, step)
         self._actions.append(action)
-        self._is_done = terminated or truncated
-        return self._observation
 
     def _undo(self) -> None:
         """Play the game again from the start, without the last turn: simulators cannot step back, but they are deterministic."""
@@ -132,26 +130,26 @@ class Session:
         for action in actions:
             self._act(action)
         self._terminal.show("Took the last turn back.", "note")
-        self._show_turn(self._observation)
+        self._show_turn()
 
     def _save(self) -> None:
-        if self._writer is not None and len(self._builder):
-            self._writer.write(self._builder.build())
+        if self._writer is not None and len(self._recorder):
+            self._writer.write(self._recorder.episode())
 
     def _admissible(self) -> list[str]:
         return list(self._info.get("admissible_commands", ()))
 
     def _show_start(self) -> None:
         task = str(self._info.get("task", ""))
-        if task not in self._observation:
+        if task not in self._recorder.observation:
             self._terminal.show(f"Task: {task}", "note")
         self._terminal.show("")
-        self._show_turn(self._observation)
+        self._show_turn()
 
-    def _show_turn(self, observation: str) -> None:
-        self._terminal.show(observation)
+    def _show_turn(self) -> None:
+        self._terminal.show(self._recorder.observation)
         self._terminal.show(self._status(), "status")
-        if self._is_done:
+        if self._recorder.is_done:
             self._show_end()
 
     def _status(self) -> str:
@@ -168,7 +166,7 @@ class Session:
     def _show_end(self) -> None:
         if self._info.get("success"):
             self._terminal.show("You won!", "good")
-        elif self._builder.build().truncated:
+        elif self._recorder.episode().truncated:
             self._terminal.show("The step limit ended the episode.", "bad")
         else:
             self._terminal.show("The episode is over, and the goal was not reached.", "bad")

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     require("torch")
     from mise_gym.train.config import TrainConfig
 
+    parser.usage = "%(prog)s [-h] [--config FILE] [--quiet] [--SETTING VALUE ...]"
     parser.epilog = _HELP
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -95,7 +96,7 @@ def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
     """Return how argparse reads a field."""
     hint = get_type_hints(config_class)[field.name]
     if get_origin(hint) is Literal:
-        return {"choices": get_args(hint)}
+        return {"metavar": "{" + ",".join(get_args(hint)) + "}"}  # checked with all other settings, which suggests the nearest
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
     return {"type": kinds[0], "metavar": kinds[0].__name__.upper()}
 

@@ -1,9 +1,10 @@
 """TextEnv: what every environment of this suite promises, and the parts of it that do not depend on the simulator."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
 import gymnasium as gym
 
@@ -13,6 +14,7 @@ from mise_gym.spaces import FreeText
 
 RewardMode = Literal["sparse", "dense"]
 REWARD_MODES: Final = ("sparse", "dense")
+_OF_VECTORS: Final = ("autoreset_mode", "context")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class TextEnv(gym.Env[str, str], ABC):
 
     Raises:
         ConfigError: A value is out of range.
-        UnknownNameError: A name in ``infos`` is not in ``available_infos``.
+        UnknownNameError: A name in ``infos`` is not in ``available_infos``, or an argument is not one of the class.
 
     Note:
         Set the step limit with ``max_turns``. The limit of ``gym.make(..., max_episode_steps=N)`` lies in a wrapper of Gymnasium
@@ -72,6 +74,11 @@ class TextEnv(gym.Env[str, str], ABC):
     """What ``infos`` may ask for."""
     known_options: ClassVar[tuple[str, ...]] = ()
     """What ``reset(options=...)`` may choose."""
+
+    def __new__(cls, *_: Any, **arguments: Any) -> Self:
+        """Refuse arguments that the class does not have, with the nearest one that it has."""
+        check_arguments(cls, list(arguments))
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -211,3 +218,25 @@ class TextEnv(gym.Env[str, str], ABC):
             "valid_action": bool(scene.valid_action),
             **{name: self._extra(name) for name in self.infos},
         }
+
+
+def check_arguments(env_class: type[TextEnv], names: Sequence[str]) -> None:
+    """Check the names of keyword arguments before the class is called with them.
+
+    Raises:
+        UnknownNameError: One of them is not an argument of the class.
+        ConfigError: One of them belongs to a vector of environments.
+    """
+    parameters = inspect.signature(env_class.__init__).parameters
+    known = [name for name in parameters if name != "self"]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in names:
+        if name in _OF_VECTORS:
+            raise ConfigError(
+                f"{name!r} is an argument of a vector, not of {env_class.__name__}. Leave vectorization_mode out: "
+                f"gym.make_vec(id, num_envs=N, vectorization='async', {name}=...). "
+                f"With vectorization_mode, write vector_kwargs={{{name!r}: ...}}."
+            )
+        if name not in known:
+            raise unknown_name(f"argument of {env_class.__name__}", name, known)

@@ -18,7 +18,8 @@ SPLITS: Final = ("train", "valid", "test")
 LEVELS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "easy": "recipe1+take1+open",
-        "demo": "recipe1+take1+cook+cut+open",
+        "demo": "recipe1+take1+cook+open+mixed",
+        "basic": "recipe1+take1+cook+cut+open",
         "medium": "recipe2+take2+cook+cut+open",
         "hard": "recipe3+take3+cook+cut+open+go6",
         "competition": "recipe3+take3+cook+cut+open+drop+go12",
@@ -26,7 +27,7 @@ LEVELS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Short name -> difficulty name. Any other difficulty name works too."""
 
-DEFAULT_LEVEL: Final = LEVELS["demo"]
+DEFAULT_LEVEL: Final = LEVELS["basic"]
 
 CHALLENGES: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
     {

@@ -54,6 +54,11 @@ class TextWorldEnv(TextEnv):
     - ``split``: the split that ``reset`` draws from.
     - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment.
 
+    ``gym.make_vec(id, num_envs=N)`` takes all of these, and ``vectorization`` ("sync" or "async"), ``autoreset_mode`` and
+    ``context``; observations come as a tuple of strings. To wrap each environment, use Gymnasium's own vectors:
+    ``vectorization_mode="sync", wrappers=[...]``, or ``vectorization_mode="async", wrappers=[...],
+    vector_kwargs={"shared_memory": False}``; then ``autoreset_mode`` goes into ``vector_kwargs`` too.
+
     ``reset(options=...)`` knows ``game`` (a number in the split, a name as in ``info["task_id"]``, or a path) and ``split``.
 
     ## Seeding

@@ -1,6 +1,11 @@
 """Vector environments for text, so that ``gym.make_vec("mise/...", num_envs=2)`` is right by default.
 
-Gymnasium's own asynchronous mode keeps observations in shared memory, which cannot hold text.
+Gymnasium's own asynchronous mode keeps observations in shared memory, which cannot hold text. What may be written:
+
+- ``gym.make_vec(id, n, vectorization="async", autoreset_mode="SameStep")`` comes here. It refuses ``vector_kwargs`` and
+  ``wrappers`` for ids that have a vector of their own.
+- ``gym.make_vec(id, n, vectorization_mode="async", wrappers=[...], vector_kwargs={"shared_memory": False})`` goes round this
+  file; everything for the vector, ``autoreset_mode`` included, is in ``vector_kwargs``. Without ``shared_memory`` it is refused.
 """
 
 import functools
@@ -35,8 +40,8 @@ def make_vector_env(  # noqa: PLR0913  # every argument is a keyword of gym.make
         num_envs: How many.
         vectorization: "sync" (one after the other, in this process) or "async" (a process each).
         autoreset_mode: What happens after an episode's end: "NextStep", "SameStep" or "Disabled".
-        wrappers: Applied to each environment, the first one innermost. ``gym.make_vec`` refuses its own argument of that name for
-            ids like these: use ``gym.make_vec(env_id, num_envs=2, vectorization_mode="sync", wrappers=[...])``, or this function.
+        wrappers: Applied to each environment, the first one innermost. ``gym.make_vec`` does not hand this argument on; see the
+            top of this file.
         context: How processes are started: "fork", "spawn", "forkserver"; ``None`` is Python's default. For "async" only.
         max_episode_steps: Step limit of each episode; here the same as ``max_turns``.
         **kwargs: Arguments of the environment, such as ``infos``.

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from mise_gym.errors import ConfigError
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of
 from mise_gym.rewards.pipeline import RewardPipeline
-from mise_gym.rewards.recorder import EpisodeRecorder
 from mise_gym.types import Episode
 
 Delivery = Literal["terminal", "info", "step"]
@@ -103,6 +103,26 @@ class RewardDelivery:
             mise = None if whole is None else describe(whole)
             rewards.append(TurnReward(reward=turn.step_rewards[0], env=turn.env_rewards[0], hindsight=hindsight, mise=mise))
         return rewards
+
+
+class PaysInHindsight:
+    """What the wrapper of one environment and that of a vector let their users see and change."""
+
+    _delivery: RewardDelivery
+
+    @property
+    def pipeline(self) -> RewardPipeline:
+        """The pipeline, for its counters, and for ``state_dict`` and ``load_state_dict``."""
+        return self._delivery.pipeline
+
+    @property
+    def learn(self) -> bool:
+        """Whether the calibrator learns from the episodes that end."""
+        return self._delivery.learn
+
+    @learn.setter
+    def learn(self, value: bool) -> None:
+        self._delivery.learn = value
 
 
 def build_delivery(arguments: Mapping[str, Any]) -> RewardDelivery:

@@ -8,17 +8,19 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import Calibrator, FloatArray, Judge
-from mise_gym.rewards.delivery import Delivery, TrackedEpisode, build_delivery, recordable
-from mise_gym.rewards.pipeline import OnJudgeFailure, RewardPipeline
-from mise_gym.rewards.recorder import EpisodeRecorder
-from mise_gym.rewards.wrapper import require_text_spaces
+from mise_gym.rewards.delivery import Delivery, PaysInHindsight, TrackedEpisode, build_delivery, recordable
+from mise_gym.rewards.pipeline import OnJudgeFailure
+from mise_gym.spaces import require_text
 
 Texts = Sequence[str]
 Mask = NDArray[np.bool_]
 
 
-class MISERewardVectorWrapper(VectorWrapper[Texts, Texts, Texts, Texts, NDArray[Any]], gym.utils.RecordConstructorArgs):
+class MISERewardVectorWrapper(
+    PaysInHindsight, VectorWrapper[Texts, Texts, Texts, Texts, NDArray[Any]], gym.utils.RecordConstructorArgs
+):
     """Adds a hindsight reward to a vector of text environments; the arguments are those of ``MISERewardWrapper``.
 
     One judge and one calibrator serve all environments, and the episodes that end in one step are judged in one request (in
@@ -66,25 +68,11 @@ class MISERewardVectorWrapper(VectorWrapper[Texts, Texts, Texts, Texts, NDArray[
         }
         gym.utils.RecordConstructorArgs.__init__(self, **recordable(arguments))
         VectorWrapper.__init__(self, env)
-        require_text_spaces(env.single_observation_space, env.single_action_space)
+        require_text("MISERewardVectorWrapper", env.single_observation_space, env.single_action_space)
         self._delivery = build_delivery(arguments)
         self._autoreset_mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._tracked: list[TrackedEpisode | None] = []
         """The running episode of each environment; ``None`` where it has ended and no other has begun."""
-
-    @property
-    def pipeline(self) -> RewardPipeline:
-        """The pipeline, for its counters, and for ``state_dict`` and ``load_state_dict``."""
-        return self._delivery.pipeline
-
-    @property
-    def learn(self) -> bool:
-        """Whether the calibrator learns from the episodes that end."""
-        return self._delivery.learn
-
-    @learn.setter
-    def learn(self, value: bool) -> None:
-        self._delivery.learn = value
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -135,7 +123,7 @@ class MISERewardVectorWrapper(VectorWrapper[Texts, Texts, Texts, Texts, NDArray[
                 self._tracked[index] = None
 
     def _start(self, index: int, observations: Texts, infos: dict[str, Any], seed: int | None) -> None:
-        self._tracked[index] = TrackedEpisode(EpisodeRecorder(observations[index], info_at(infos, index), seed))
+        self._tracked[index] = TrackedEpisode(EpisodeRecorder(observations[index], info_at(infos, index), seed=seed))
 
 
 def info_at(infos: Mapping[str, Any], index: int) -> dict[str, Any]:

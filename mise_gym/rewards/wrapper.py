@@ -5,14 +5,14 @@ from typing import Any
 
 import gymnasium as gym
 
-from mise_gym.errors import ConfigError
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import Calibrator, Judge
-from mise_gym.rewards.delivery import Delivery, TrackedEpisode, build_delivery, recordable
-from mise_gym.rewards.pipeline import OnJudgeFailure, RewardPipeline
-from mise_gym.rewards.recorder import EpisodeRecorder
+from mise_gym.rewards.delivery import Delivery, PaysInHindsight, TrackedEpisode, build_delivery, recordable
+from mise_gym.rewards.pipeline import OnJudgeFailure
+from mise_gym.spaces import require_text
 
 
-class MISERewardWrapper(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
+class MISERewardWrapper(PaysInHindsight, gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
     """Adds a hindsight reward to an environment whose observations and actions are text.
 
     When an episode ends, terminated or truncated, the judge scores every turn of it, the calibrator turns the scores into
@@ -88,28 +88,14 @@ class MISERewardWrapper(gym.Wrapper[str, str, str, str], gym.utils.RecordConstru
         }
         gym.utils.RecordConstructorArgs.__init__(self, **recordable(arguments))
         gym.Wrapper.__init__(self, env)
-        require_text_spaces(env.observation_space, env.action_space)
+        require_text("MISERewardWrapper", env.observation_space, env.action_space)
         self._delivery = build_delivery(arguments)
         self._tracked: TrackedEpisode | None = None
-
-    @property
-    def pipeline(self) -> RewardPipeline:
-        """The pipeline, for its counters, and for ``state_dict`` and ``load_state_dict``."""
-        return self._delivery.pipeline
-
-    @property
-    def learn(self) -> bool:
-        """Whether the calibrator learns from the episodes that end."""
-        return self._delivery.learn
-
-    @learn.setter
-    def learn(self, value: bool) -> None:
-        self._delivery.learn = value
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode; one that was running is dropped without being judged."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._tracked = TrackedEpisode(EpisodeRecorder(observation, info, seed))
+        self._tracked = TrackedEpisode(EpisodeRecorder(observation, info, seed=seed))
         return observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -124,14 +110,3 @@ class MISERewardWrapper(gym.Wrapper[str, str, str, str], gym.utils.RecordConstru
             self._tracked = None
         (turn,) = self._delivery.pay([tracked])
         return observation, turn.reward, terminated, truncated, {**info, **turn.info()}
-
-
-def require_text_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
-    """Raise ``ConfigError`` unless both spaces hold text."""
-    for what, space in (("observation", observation_space), ("action", action_space)):
-        is_text = space.shape is None and (isinstance(space, gym.spaces.Text) or "look" in space)  # numbers have a shape
-        if not is_text:
-            raise ConfigError(
-                f"Rewards in hindsight need text, but the {what} space is {space!r}. "
-                "Put the reward wrapper inside the wrappers that turn text into numbers."
-            )

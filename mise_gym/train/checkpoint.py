@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 
 from mise_gym.errors import CheckpointError
 from mise_gym.train.policy import LLMPolicy
@@ -28,6 +29,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
     Raises:
         OSError: The disk is full or not writable; nothing is left behind and an older folder stays.
+        CheckpointError: The same, where torch or safetensors found out.
     """
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
     shutil.rmtree(aside, ignore_errors=True)
@@ -38,8 +40,27 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
+    except (RuntimeError, SafetensorError) as error:  # how torch and safetensors report an OSError
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"Cannot write {str(folder)!r}: {reason}. Probably the disk is full; free some space and run the same command again."
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file so that there is, at any moment, the old one or the new one.
+
+    Raises:
+        OSError: The disk is full or not writable; the old file stays.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:

@@ -6,12 +6,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
 from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.ppo import PPOConfig
+from mise_gym.train.ranges import check_ranges
 from mise_gym.train.warm_start import WarmStartConfig
 
 RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped"]
@@ -47,7 +48,7 @@ REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
 class GamesConfig:
     """Which games are played."""
 
-    level: str = "recipe1+take1+cook+cut+open+mixed"
+    level: str = "recipe1+take1+cook+open+mixed"
     """Difficulty name of the cooking games, as in ``mise/FTWP-v0``; "mixed" lets all splits share one set of ingredients."""
     train: int = 400
     """Games to train on."""
@@ -58,9 +59,7 @@ class GamesConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("train", "heldout", "max_turns"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"games.{name} is {getattr(self, name)!r}; it must be at least 1.")
+        check_ranges("games", self, "train", "heldout", "max_turns", least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +91,9 @@ class TrainConfig:
         """Check names and ranges."""
         if self.reward not in REWARD_ARMS:
             raise unknown_name("reward", self.reward, list(REWARD_ARMS))
-        if self.w_hindsight < 0:
-            raise ConfigError(
-                f"w_hindsight is {self.w_hindsight!r}; it must not be negative. To flip the judge, use --reward mise-flipped."
-            )
-        if self.checkpoint_every < 1:
-            raise ConfigError(f"checkpoint_every is {self.checkpoint_every!r}; it must be at least 1.")
+        check_ranges("", self, "seed", "w_hindsight")
+        check_ranges("", self, "checkpoint_every", "threads", least=1)
+        check_ranges("", self, "max_observation_tokens", least=2)
         if max(self.warm_start.expert_episodes, self.warm_start.judge_episodes) > self.games.train:
             raise ConfigError(
                 f"The warm start wants {self.warm_start.expert_episodes} expert and {self.warm_start.judge_episodes} judge "
@@ -149,6 +145,8 @@ def _build(config_class: Any, settings: Mapping[str, Any], prefix: str) -> Any:
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
     """Return ``value`` as the type of its setting, without guessing."""
+    if get_origin(hint) is Literal and isinstance(value, str) and value not in get_args(hint):
+        raise unknown_name(name, value, list(get_args(hint)))
     accepted = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
     if Path in accepted and isinstance(value, str):
         return Path(value)

@@ -1,19 +1,20 @@
 """Demonstrations for the warm start: expert episodes to imitate, and mistaken ones with hindsight labels to judge."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
 
-from mise_gym.train.rollout import EpisodeRecorder, TextEnvironment
+from mise_gym.train.rollout import LiveRecorder, TextEnvironment
 from mise_gym.types import Episode
 
 GOOD_TURNS: Final = "good_turns"
 """Key in ``Episode.extra``: one 0 or 1 per turn, whether it shortened the expert's remaining plan."""
 
 
-class LabelledRecorder(EpisodeRecorder):
+class LabelledRecorder(LiveRecorder):
     """Also keeps the simulator's own plan of what is left to do, and writes down which turns shortened it.
 
     The plan is the expert's solution: first what it does only to learn something (reading the cookbook), then what the simulator
@@ -40,9 +41,9 @@ class LabelledRecorder(EpisodeRecorder):
             self._to_learn.remove(action)
         self.good_turns.append(int(bool(self.info["success"]) or 0 < len(self.plan) < before))
 
-    def episode(self, **extra: Any) -> Episode:
-        """Return what was recorded, with the labels."""
-        return super().episode(**{GOOD_TURNS: self.good_turns}, **extra)
+    def episode(self) -> Episode:
+        """Return the episode up to now, with the labels in ``extra``."""
+        return replace(super().episode(), extra={GOOD_TURNS: list(self.good_turns)})
 
 
 def demonstrate(
@@ -66,7 +67,7 @@ def demonstrate(
     for options in tasks:
         recorder = LabelledRecorder(env, options)
         rate = rng.uniform(0, max_mistake_rate)
-        while not recorder.done:
+        while not recorder.is_done:
             lost = not recorder.plan
             mistake = lost or rng.random() < rate
             recorder.step(str(rng.choice(sorted(recorder.commands))) if mistake else recorder.plan[0])

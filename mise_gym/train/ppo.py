@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.advantages import gae
 from mise_gym.train.batch import Batch, JudgedTrace, TurnTargets, to_batch, with_hindsight
 from mise_gym.train.losses import bernoulli_kl, calibration_reward, entropy, policy_loss, reference_kl, value_loss
-from mise_gym.train.policy import LLMPolicy, token_batches
+from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.ranges import check_ranges
 from mise_gym.train.rollout import Rollout
 
 
@@ -21,7 +21,7 @@ from mise_gym.train.rollout import Rollout
 class PPOConfig:
     """The knobs of the update."""
 
-    iterations: int = 40
+    iterations: int = 30
     """Rounds of collect and train."""
     episodes_per_iteration: int = 64
     """Episodes collected per round."""
@@ -29,9 +29,9 @@ class PPOConfig:
     """Environments that play at the same time."""
     num_epochs: int = 2
     """Passes over the collected episodes."""
-    minibatch_tokens: int = 8192
-    """Padded tokens per update."""
-    learning_rate: float = 3e-4
+    minibatch_episodes: int = 16
+    """Episodes per update."""
+    learning_rate: float = 5e-4
     """Of the language model."""
     critic_learning_rate: float = 1e-3
     """Of the value head."""
@@ -58,12 +58,9 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for field in fields(self):
-            if getattr(self, field.name) < 0:
-                raise ConfigError(f"{field.name} is {getattr(self, field.name)!r}; it must not be negative.")
-        for name in ("gamma", "gae_lambda"):
-            if getattr(self, name) > 1:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be between 0 and 1.")
+        check_ranges("ppo", self, *(field.name for field in fields(self)))
+        check_ranges("ppo", self, "gamma", "gae_lambda", most=1)
+        check_ranges("ppo", self, "episodes_per_iteration", "num_envs", "num_epochs", least=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +122,9 @@ class PPOLearner:
             Means of the losses and diagnostics over the minibatches; keys as in ``metrics.GLOSSARY``.
         """
         sequences = [with_hindsight(self.policy, e, t) for e, t in zip(rollout.episodes, rollout.traces, strict=True)]
-        rows_of = list(token_batches([len(sequence.ids) for sequence in sequences], self.config.minibatch_tokens))
+        order = rng.permutation(len(sequences))
+        size = self.config.minibatch_episodes
+        rows_of = [order[start : start + size].tolist() for start in range(0, len(order), size)]
         batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in rows_of]
         with torch.no_grad():
             before = [read(self.policy, batch) for batch in batches]

@@ -8,9 +8,10 @@ import gymnasium as gym
 import torch
 
 from mise_gym.errors import ConfigError
+from mise_gym.recorder import EpisodeRecorder
 from mise_gym.train.decoding import TokenTrace, TurnDecoder
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.types import Episode, Transition
+from mise_gym.types import Episode
 
 TextEnvironment = gym.Env[str, str]
 
@@ -23,19 +24,18 @@ class Rollout:
     traces: list[TokenTrace]
 
 
-class EpisodeRecorder:
-    """Plays one environment and writes down what happens."""
+class LiveRecorder(EpisodeRecorder):
+    """Plays one environment from ``reset`` on and records it.
+
+    Args:
+        env: A text environment that lists admissible commands.
+        options: Options of ``reset``.
+    """
 
     def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
         self.env = env
-        self.observation, self.info = env.reset(options=dict(options))
-        self.transitions: list[Transition] = []
-        self.terminated = self.truncated = False
-
-    @property
-    def done(self) -> bool:
-        """Whether the episode is over."""
-        return self.terminated or self.truncated
+        observation, self.info = env.reset(options=dict(options))
+        super().__init__(observation, self.info)
 
     @property
     def commands(self) -> Sequence[str]:
@@ -51,32 +51,9 @@ class EpisodeRecorder:
 
     def step(self, action: str) -> None:
         """Take one turn."""
-        observation, reward, self.terminated, self.truncated, self.info = self.env.step(action)
-        self.transitions.append(
-            Transition(
-                observation=self.observation,
-                action=action,
-                reward=float(reward),
-                next_observation=observation,
-                progress=float(self.info["progress"]),
-                valid_action=bool(self.info["valid_action"]),
-            )
-        )
-        self.observation = observation
-
-    def episode(self, **extra: Any) -> Episode:
-        """Return what was recorded."""
-        return Episode(
-            task=self.info["task"],
-            transitions=tuple(self.transitions),
-            progress=float(self.info["progress"]),
-            success=bool(self.info["success"]),
-            terminated=self.terminated,
-            truncated=self.truncated,
-            task_id=str(self.info["task_id"]),
-            split=str(self.info["split"]),
-            extra=extra,
-        )
+        step = self.env.step(action)
+        self.info = step[-1]
+        self.record(action, step)
 
 
 def collect(  # noqa: PLR0913  # the last three are keyword-only
@@ -86,7 +63,7 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
     generator: torch.Generator,
     *,
     temperature: float = 1.0,
-    recorder_class: type[EpisodeRecorder] = EpisodeRecorder,
+    recorder_class: type[LiveRecorder] = LiveRecorder,
     on_episode: Callable[[], None] | None = None,
 ) -> Rollout:
     """Play every task once, as many at a time as there are environments.
@@ -97,7 +74,7 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
         policy: Writes the actions.
         generator: Randomness of sampling.
         temperature: 1 samples from the policy, 0 is greedy.
-        recorder_class: What writes the episodes down.
+        recorder_class: What plays and records one episode.
         on_episode: Called after each finished episode, for progress bars.
     """
     rollout = Rollout([], [])
@@ -112,15 +89,15 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
     return rollout
 
 
-def _play(wave: Sequence[EpisodeRecorder], decoder: TurnDecoder, policy: LLMPolicy) -> Iterator[EpisodeRecorder]:
+def _play(wave: Sequence[LiveRecorder], decoder: TurnDecoder, policy: LLMPolicy) -> Iterator[LiveRecorder]:
     """Play a wave in lockstep, yielding each recorder when its episode ends."""
     running = list(wave)
     while running:
         for recorder, action in zip(running, decoder.act([recorder.commands for recorder in running]), strict=True):
             recorder.step(action)
-        keep = [place for place, recorder in enumerate(running) if not recorder.done]
+        keep = [place for place, recorder in enumerate(running) if not recorder.is_done]
         decoder.observe(keep, [policy.text.observation(recorder.observation) for recorder in running])
-        yield from (recorder for recorder in running if recorder.done)
+        yield from (recorder for recorder in running if recorder.is_done)
         running = [running[place] for place in keep]
         _check_length(decoder, policy)
 

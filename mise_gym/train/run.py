@@ -10,6 +10,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
@@ -20,8 +21,9 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from mise_gym.envs.games import make_games
-from mise_gym.errors import ConfigError
-from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
+from mise_gym.errors import CheckpointError, ConfigError
+from mise_gym.extras import require
+from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
 from mise_gym.train.evaluate import Evaluation
@@ -51,9 +53,12 @@ class TrainingRun:
 
     Raises:
         ConfigError: The folder holds a run with other settings.
+        CheckpointError: The folder's list of settings is damaged.
+        MissingExtraError: Matplotlib, which draws the pictures, is not installed.
     """
 
     def __init__(self, config: TrainConfig, *, progress: bool = True) -> None:
+        require("matplotlib")  # now, and not when the training is over
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
         self.folder = config.run_dir
@@ -69,9 +74,9 @@ class TrainingRun:
         with self._stage("games"):
             self._make_games()
         with self._stage("demonstrations"):
-            experts, judged = self._demonstrations()
+            episodes = self._demonstrations()
         with self._stage("warm_start"):
-            policy = self._warm_started(experts, judged)
+            policy = self._warm_started(episodes)
         with self._stage("evaluation_before"):
             before = self._evaluate("before", policy)
         with self._stage("ppo"):
@@ -86,7 +91,7 @@ class TrainingRun:
         settings = self.folder / "config.json"
         wanted = json.loads(self.config.to_json())
         if settings.exists():
-            there = json.loads(settings.read_text(encoding="utf-8"))
+            there = _read_json(settings)
             changed = _differences(there, wanted)
             if changed:
                 raise ConfigError(
@@ -95,9 +100,9 @@ class TrainingRun:
                 )
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            settings.write_text(self.config.to_json(), encoding="utf-8")
+            write_file(settings, self.config.to_json())
         clock = self.folder / "seconds.json"
-        return dict(json.loads(clock.read_text(encoding="utf-8"))) if clock.exists() else {}
+        return dict(_read_json(clock)) if clock.exists() else {}
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -108,7 +113,7 @@ class TrainingRun:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
-            (self.folder / "seconds.json").write_text(json.dumps(self.seconds), encoding="utf-8")
+            write_file(self.folder / "seconds.json", json.dumps(self.seconds))
 
     def _bar(self, title: str, total: int, **more: Any) -> Any:
         return tqdm(total=total, desc=title, disable=not self.progress, dynamic_ncols=True, **more)
@@ -131,12 +136,12 @@ class TrainingRun:
             infos=("admissible_commands", *infos),
         )
 
-    def _demonstrations(self) -> tuple[list[Episode], list[Episode]]:
-        """Play, or read again, the episodes of the warm start: those to imitate and those to judge."""
+    def _demonstrations(self) -> list[Episode]:
+        """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
         config = self.config.warm_start
         rng = np.random.default_rng([self.config.seed, WARM_STREAM])
         env = self._make_env("policy_commands")
-        parts = []
+        episodes: list[Episode] = []
         for name, count, rate in (
             ("expert", config.expert_episodes, 0.0),
             ("judge", config.judge_episodes, config.max_mistake_rate),
@@ -147,24 +152,24 @@ class TrainingRun:
             if not path.exists():
                 with self._bar(f"{name} episodes", count) as bar:
                     write_episodes(path, demonstrate(env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update))
-            parts.append(list(read_episodes(path)))
+            episodes += read_episodes(path)
         env.close()
-        return parts[0], parts[1]
+        return episodes
 
-    def _warm_started(self, experts: Sequence[Episode], judged: Sequence[Episode]) -> LLMPolicy:
+    def _warm_started(self, episodes: Sequence[Episode]) -> LLMPolicy:
         """Build or load the model and prepare it, or load what was prepared before."""
         config = self.config
         folder = self.folder / "warm_start"
         if folder.exists():
             check_folder(folder)
-        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model([*experts, *judged])
+        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model(episodes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             policy = LLMPolicy(model, tokenizer, config.max_observation_tokens)
         if folder.exists():
             return policy
         self.metrics.rewind("warm_start", 0)
-        self._prepare(policy, experts, judged)
+        self._prepare(policy, episodes)
         write_folder(folder, lambda aside: save_model(policy, aside))
         return policy
 
@@ -175,7 +180,7 @@ class TrainingRun:
         tokenizer = train_tokenizer(corpus(episodes), config.tiny.vocab_size)
         return build_tiny_model(tokenizer, config.tiny, config.seed), tokenizer
 
-    def _prepare(self, policy: LLMPolicy, experts: Sequence[Episode], judged: Sequence[Episode]) -> None:
+    def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
         bar = self._bar("warm start", 0)
 
         def show(done: int, total: int, losses: dict[str, float]) -> None:
@@ -187,7 +192,7 @@ class TrainingRun:
 
         rng = np.random.default_rng([self.config.seed, WARM_STREAM, 1])
         with bar:
-            warm_start(policy, experts, judged, self.config.warm_start, rng, show)
+            warm_start(policy, episodes, self.config.warm_start, rng, show)
 
     def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
@@ -266,8 +271,17 @@ class TrainingRun:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "details": details,
         }
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        write_file(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged ({error}). Choose another --run-dir, or delete the folder {str(path.parent)!r}."
+        ) from error
 
 
 def _with_beliefs(episodes: Sequence[Episode], beliefs: Sequence[Any]) -> list[Episode]:

@@ -47,11 +47,13 @@ class EpisodeText:
         self.tokenizer = tokenizer
         self.max_observation_tokens = max_observation_tokens
         self.encode = lru_cache(maxsize=50_000)(self._encode)
-        self.good_id, self.bad_id = self.encode(GOOD)[0], self.encode(BAD)[0]
-        if self.good_id == self.bad_id:
+        good, bad = self.encode(GOOD), self.encode(BAD)
+        if not good or not bad or good[0] == bad[0]:
             raise ConfigError(
-                f"The tokenizer starts {GOOD!r} and {BAD!r} with the same token, so beliefs cannot be read. Use another."
+                f"The tokenizer does not tell {GOOD!r} from {BAD!r} by their first tokens, so beliefs cannot be read. "
+                "Check that the folder of the model holds its whole tokenizer, or use another model."
             )
+        self.good_id, self.bad_id = good[0], bad[0]
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

@@ -1,15 +1,16 @@
-"""Warm start: supervised learning of acting from expert episodes and of judging from labelled ones."""
+"""Warm start: supervised learning of acting from good turns, and of judging from all labelled ones."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mise_gym.train.demonstrations import GOOD_TURNS
-from mise_gym.train.policy import LLMPolicy, Places, pad, token_batches
+from mise_gym.train.policy import LLMPolicy, Places, pad
+from mise_gym.train.ranges import check_ranges
 from mise_gym.types import Episode
 
 
@@ -20,19 +21,24 @@ class WarmStartConfig:
     expert_episodes: int = 60
     """Episodes of the simulator's own solution, to imitate."""
     judge_episodes: int = 60
-    """Episodes with random mistakes, labelled good or bad turn by turn, to learn judging from."""
+    """Episodes with random mistakes, labelled turn by turn: judging is learnt from all turns, acting from the good ones."""
     max_mistake_rate: float = 0.6
     """Each judge episode draws its rate of random actions from [0, this]."""
-    epochs: int = 20
+    epochs: int = 4
     """Passes over all episodes; 0 skips the warm start."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     """Peak of a linear warm-up and cosine decay."""
-    batch_tokens: int = 2048
-    """Padded tokens per update."""
+    batch_episodes: int = 8
+    """Episodes per update."""
     judge_coef: float = 0.3
     """Weight of the judging loss beside the acting loss."""
     text_coef: float = 0.3
     """Weight of the language-model loss on everything else, which teaches the words themselves."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_ranges("warm_start", self, *(field.name for field in fields(self)))
+        check_ranges("warm_start", self, "max_mistake_rate", most=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,7 @@ class _Example:
 
 def warm_start(
     policy: LLMPolicy,
-    experts: Sequence[Episode],
-    judged: Sequence[Episode],
+    episodes: Sequence[Episode],
     config: WarmStartConfig,
     rng: np.random.Generator,
     on_update: Callable[[int, int, dict[str, float]], None],
@@ -57,22 +62,21 @@ def warm_start(
 
     Args:
         policy: The policy; its critic is left alone.
-        experts: Episodes whose actions are imitated.
-        judged: Episodes whose turns carry good/bad labels; their actions are not imitated.
+        episodes: Labelled episodes. Good turns are imitated; the labels of all turns teach the judge.
         config: Epochs and weights.
         rng: Shuffles the batches.
         on_update: Called with the number of updates done, their total, and the losses.
     """
-    examples = [_example(policy, episode, imitate=True) for episode in experts]
-    examples += [_example(policy, episode, imitate=False) for episode in judged]
-    batches = list(token_batches([len(example.ids) for example in examples], config.batch_tokens))
-    total = config.epochs * len(batches)
+    examples = [_example(policy, episode) for episode in episodes]
+    updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
+    total = config.epochs * updates_per_epoch
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
     for done in range(total):
-        if done % len(batches) == 0:
-            order = rng.permutation(len(batches))
-        losses = _losses(policy, [examples[row] for row in batches[order[done % len(batches)]]])
+        if done % updates_per_epoch == 0:
+            order = rng.permutation(len(examples))
+        start = done % updates_per_epoch * config.batch_episodes
+        losses = _losses(policy, [examples[row] for row in order[start : start + config.batch_episodes]])
         loss = losses["act"] + config.judge_coef * losses["judge"] + config.text_coef * losses["text"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -87,17 +91,18 @@ def _schedule(done: int, total: int) -> float:
     return min(1.0, (done + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * done / max(1, total)))
 
 
-def _example(policy: LLMPolicy, episode: Episode, *, imitate: bool) -> _Example:
+def _example(policy: LLMPolicy, episode: Episode) -> _Example:
     ids, slots = policy.with_hindsight(episode)
+    labels = episode.extra[GOOD_TURNS]
+    turns = episode.transitions
     acted: list[int] = []
-    if imitate:
-        turns = episode.transitions
-        end = len(policy.text.opening(episode.task, turns[0].observation))
-        for turn in turns:
-            start, end = end, end + len(policy.text.action(turn.action))
+    end = len(policy.text.opening(episode.task, turns[0].observation))
+    for turn, is_good in zip(turns, labels, strict=True):
+        start, end = end, end + len(policy.text.action(turn.action))
+        if is_good:
             acted.extend(range(start, end))
-            end += len(policy.text.observation(turn.next_observation))
-    return _Example(ids, acted, slots, episode.extra[GOOD_TURNS])
+        end += len(policy.text.observation(turn.next_observation))
+    return _Example(ids, acted, slots, labels)
 
 
 def _losses(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -52,3 +53,19 @@ def test_every_page_is_reachable_from_the_index(page: Path) -> None:
     index = DOCS / "index.md"
 
     assert page == index or f"({page.relative_to(DOCS)})" in index.read_text()
+
+
+def test_the_settings_file_on_the_training_page_is_accepted() -> None:
+    from mise_gym.train.config import from_mapping
+
+    (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "training.md").read_text(), flags=re.DOTALL)
+
+    assert from_mapping(tomllib.loads(block)).ppo.iterations == 80
+
+
+def test_every_choice_of_reward_is_on_the_training_page() -> None:
+    from mise_gym.train.config import REWARD_ARMS
+
+    described = re.findall(r"^\| `([a-z][a-z-]*)` \|", (DOCS / "training.md").read_text(), flags=re.MULTILINE)
+
+    assert described == list(REWARD_ARMS)

@@ -366,3 +366,29 @@ def test_wrappers_are_applied_to_each_environment_of_a_vector(env_id: str) -> No
     _, _, _, _, info = envs.step(("!look!",))
     envs.close()
     assert info["valid_action"].tolist() == [True]
+
+
+def test_gymnasiums_asynchronous_vector_says_how_to_do_without_shared_memory(env_id: str) -> None:
+    with pytest.raises(ConfigError, match=r"vectorization='async'.*'shared_memory': False"):
+        gym.make_vec(env_id, num_envs=1, vectorization_mode="async", **FEW_GAMES.get(env_id, {}))
+
+
+@pytest.mark.parametrize("vectorization_mode", ["sync", "async"])
+def test_gymnasiums_vectors_say_where_the_autoreset_mode_goes(env_id: str, vectorization_mode: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"vectorization='async', autoreset_mode=\.\.\..*vector_kwargs={'autoreset_mode': \.\.\.}"
+    ):
+        gym.make_vec(env_id, num_envs=1, vectorization_mode=vectorization_mode, autoreset_mode="SameStep")
+
+
+def test_gymnasiums_asynchronous_vector_works_without_shared_memory(env_id: str) -> None:
+    vector_kwargs = {"shared_memory": False, "autoreset_mode": "SameStep"}
+    envs = gym.make_vec(env_id, num_envs=1, vectorization_mode="async", vector_kwargs=vector_kwargs, **FEW_GAMES.get(env_id, {}))
+    observations, _ = envs.reset(seed=1)
+    envs.close()
+    assert observations == (make(env_id).reset(seed=1)[0],)
+
+
+def test_a_misspelt_argument_is_answered_with_the_nearest_one(env_id: str) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'max_turns'"):
+        gym.make(env_id, max_turn=3)

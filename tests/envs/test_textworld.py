@@ -229,7 +229,7 @@ class TestPlaying:
 
     @pytest.mark.filterwarnings("ignore::jericho.UnsupportedGameWarning")  # TextWorld's own environment gives it
     @pytest.mark.slow
-    @pytest.mark.parametrize("level", ["demo", "hard", "recipe2+take1+cut+open+drop+go6"])
+    @pytest.mark.parametrize("level", ["basic", "hard", "recipe2+take1+cut+open+drop+go6"])
     def test_everything_agrees_with_textworlds_own_environment(self, level: str) -> None:
         path = make_game(level, "train", 0)
         for _ in range(2):  # the second time partly from memory

@@ -339,7 +339,7 @@ def test_a_vector_of_environments_records_into_one_folder(tmp_path: Path) -> Non
 
 
 def test_numbers_are_not_recorded(corridor: TextEnv, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Put it inside the other wrapper"):
+    with pytest.raises(ConfigError, match="RecordTrajectories needs text, but the observation space is Box"):
         RecordTrajectories(HashedText(corridor), tmp_path / "e.jsonl")  # type: ignore[arg-type]
 
 

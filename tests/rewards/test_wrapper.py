@@ -228,7 +228,7 @@ def test_the_judge_sees_task_seed_and_split():
 
 
 def test_an_environment_without_text_is_refused():
-    with pytest.raises(ConfigError, match="need text, but the observation space is Box"):
+    with pytest.raises(ConfigError, match="MISERewardWrapper needs text, but the observation space is Box"):
         MISERewardWrapper(gym.make("CartPole-v1"))
 
 

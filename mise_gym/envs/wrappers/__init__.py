@@ -9,7 +9,7 @@ from mise_gym.envs.wrappers.action_parser import ActionParser, parse_action
 from mise_gym.envs.wrappers.admissible import AdmissibleCommands, AdmissibleIndexAction
 from mise_gym.envs.wrappers.chat_messages import ChatMessages
 from mise_gym.envs.wrappers.history import History
-from mise_gym.envs.wrappers.recording import EpisodeBuilder, RecordTrajectories, replay
+from mise_gym.envs.wrappers.recording import RecordTrajectories, replay
 from mise_gym.envs.wrappers.text_vectors import EmbeddedText, HashedText
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "AdmissibleIndexAction",
     "ChatMessages",
     "EmbeddedText",
-    "EpisodeBuilder",
     "HashedText",
     "History",
     "RecordTrajectories",

@@ -1,7 +1,6 @@
 """RecordTrajectories writes every episode to a file; ``replay`` plays a recorded one again."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, SupportsFloat, cast
 from uuid import uuid4
@@ -10,68 +9,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from mise_gym.errors import ConfigError, TrajectoryFormatError
-from mise_gym.spaces import FreeText
+from mise_gym.errors import TrajectoryFormatError
+from mise_gym.recorder import EpisodeRecorder
+from mise_gym.spaces import require_text
 from mise_gym.trajectories import SUFFIXES, EpisodeWriter
-from mise_gym.types import Episode, Transition
-
-
-class EpisodeBuilder:
-    """Collects the turns of a running episode.
-
-    Args:
-        observation: What ``reset`` returned.
-        info: The ``info`` of ``reset``.
-        seed: The seed given to ``reset``.
-        extra: What else to keep in ``Episode.extra``.
-    """
-
-    def __init__(
-        self, observation: str, info: Mapping[str, Any], *, seed: int | None = None, extra: Mapping[str, Any] | None = None
-    ) -> None:
-        self._observation = observation
-        self._info = info
-        self._seed = seed
-        self._extra = dict(extra or {})
-        self._transitions: list[Transition] = []
-        self._terminated = False
-        self._truncated = False
-
-    def __len__(self) -> int:
-        """Return the number of turns so far."""
-        return len(self._transitions)
-
-    def add(
-        self, action: str, observation: str, reward: SupportsFloat, terminated: bool, truncated: bool, info: Mapping[str, Any]
-    ) -> None:
-        """Add one turn: an action and the five-tuple that ``step`` returned."""
-        self._transitions.append(
-            Transition(
-                observation=self._observation,
-                action=action,
-                reward=float(reward),
-                next_observation=observation,
-                progress=float(info.get("progress", 0.0)),
-                valid_action=bool(info.get("valid_action", True)),
-            )
-        )
-        self._observation, self._info = observation, info
-        self._terminated, self._truncated = bool(terminated), bool(truncated)
-
-    def build(self) -> Episode:
-        """Return the episode so far; an interrupted one is neither terminated nor truncated."""
-        return Episode(
-            task=str(self._info.get("task", "")),
-            transitions=tuple(self._transitions),
-            progress=float(self._info.get("progress", 0.0)),
-            success=bool(self._info.get("success", False)),
-            terminated=self._terminated,
-            truncated=self._truncated,
-            task_id=str(self._info.get("task_id", "")),
-            split=str(self._info.get("split", "")),
-            seed=self._seed,
-            extra=self._extra,
-        )
+from mise_gym.types import Episode
 
 
 class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
@@ -94,16 +36,12 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
     def __init__(self, env: gym.Env[str, str], path: str | os.PathLike[str]) -> None:
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
         super().__init__(env)
-        for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
-            if not isinstance(space, FreeText | gym.spaces.Text):
-                raise ConfigError(
-                    f"RecordTrajectories records text, and the {name} are {space}. Put it inside the other wrapper."
-                )
+        require_text("RecordTrajectories", env.observation_space, env.action_space)
         self.path = Path(path)
         if not self.path.name.endswith(SUFFIXES):
             self.path = self.path / f"{os.getpid()}-{uuid4().hex[:8]}.jsonl"
         self._writer: EpisodeWriter | None = None
-        self._builder: EpisodeBuilder | None = None
+        self._recorder: EpisodeRecorder | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Record the running episode, if there is one, and start another."""
@@ -112,17 +50,17 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
         if seed is None:
             extra["generator"] = self.env.unwrapped.np_random.bit_generator.state
         observation, info = self.env.reset(seed=seed, options=options)
-        self._builder = EpisodeBuilder(observation, info, seed=seed, extra=extra)
+        self._recorder = EpisodeRecorder(observation, info, seed=seed, extra=extra)
         return observation, info
 
     def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
         """Act, and record the episode when this was its last turn."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if self._builder is not None:
-            self._builder.add(action, observation, reward, terminated, truncated, info)
-        if terminated or truncated:
-            self._finish()
-        return observation, reward, terminated, truncated, info
+        step = self.env.step(action)
+        if self._recorder is not None:
+            self._recorder.record(action, step)
+            if self._recorder.is_done:
+                self._finish()
+        return step
 
     def close(self) -> None:
         """Record the running episode, if there is one, and close the file and the environment."""
@@ -135,12 +73,12 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
             super().close()
 
     def _finish(self) -> None:
-        builder, self._builder = self._builder, None
-        if builder is None or not len(builder):
+        recorder, self._recorder = self._recorder, None
+        if recorder is None or not len(recorder):
             return
         if self._writer is None:
             self._writer = EpisodeWriter(self.path)
-        self._writer.write(builder.build())
+        self._writer.write(recorder.episode())
 
 
 class _HasGenerator(Protocol):
@@ -173,10 +111,9 @@ def replay(env: gym.Env[str, str], episode: Episode) -> Episode:
             f"The episode was recorded on task {episode.task_id!r}, but reset gave {info.get('task_id', '')!r}. "
             "Make the environment with the settings that it was recorded with."
         )
-    builder = EpisodeBuilder(observation, info, seed=episode.seed, extra=episode.extra)
+    recorder = EpisodeRecorder(observation, info, seed=episode.seed, extra=episode.extra)
     for turn in episode.transitions:
-        observation, reward, terminated, truncated, info = env.step(turn.action)
-        builder.add(turn.action, observation, reward, terminated, truncated, info)
-        if terminated or truncated:
+        recorder.record(turn.action, env.step(turn.action))
+        if recorder.is_done:
             break
-    return builder.build()
+    return recorder.episode()

@@ -23,7 +23,7 @@ class HeuristicJudge:
 
     * 0.4 when the text that came back is new in this episode,
     * 0.3 when the action was understood: the simulator called it valid and the text holds no stock complaint ("You can't ..."),
-      * 0.3 times the share of the words of the goal met so far for the first time on this turn, in the action or the answer,
+    * 0.3 times the share of the words of the goal met so far for the first time on this turn, in the action or the answer,
       relative to the best turn of the episode.
 
     It rewards exploring in correct commands near the words of the goal, which is a weak hint of success at best. Use it as a

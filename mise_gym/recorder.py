@@ -15,7 +15,7 @@ _FACTS: Final = ("task", "task_id", "split", "progress", "success")
 
 
 class EpisodeRecorder:
-    """The turns of one episode so far.
+    """The turns of one episode so far. Everything that records, rewards or plays episodes uses it.
 
     It reads ``task``, ``task_id``, ``split``, ``progress``, ``success`` and ``valid_action`` from ``info`` where they are
     present. An environment without ``progress`` is taken to pay its progress as reward: the outcome R is then the sum of the
@@ -25,16 +25,35 @@ class EpisodeRecorder:
         observation: Text that ``reset`` returned.
         info: The ``info`` of ``reset``.
         seed: The seed given to ``reset``, if any.
+        extra: What else to keep in ``Episode.extra``.
+
+    Raises:
+        ConfigError: The observation is not text.
+
+    Example:
+        >>> recorder = EpisodeRecorder("A door.", {"task": "Leave."}, seed=3)
+        >>> recorder.record("open door", ("You are out.", 1.0, True, False, {"progress": 1.0}))
+        >>> episode = recorder.episode()
+        >>> len(episode), episode.progress, episode.success, episode.seed
+        (1, 1.0, True, 3)
     """
 
-    def __init__(self, observation: str, info: Mapping[str, Any], seed: int | None = None) -> None:
-        self._observation = _text("observation", observation)
+    def __init__(
+        self, observation: str, info: Mapping[str, Any], *, seed: int | None = None, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        self.observation = _text("observation", observation)
+        """What the agent sees now."""
         self._facts = _facts(info)
         self._seed = seed
+        self._extra = dict(extra or {})
         self._transitions: list[Transition] = []
         self._return = 0.0
         self._terminated = False
         self._truncated = False
+
+    def __len__(self) -> int:
+        """Return the number of turns so far."""
+        return len(self._transitions)
 
     @property
     def is_done(self) -> bool:
@@ -61,7 +80,7 @@ class EpisodeRecorder:
         self._facts |= _facts(info)
         self._transitions.append(
             Transition(
-                observation=self._observation,
+                observation=self.observation,
                 action=_text("action", action),
                 reward=float(reward),
                 next_observation=_text("observation", observation),
@@ -69,11 +88,11 @@ class EpisodeRecorder:
                 valid_action=bool(info.get("valid_action", True)),
             )
         )
-        self._observation = self._transitions[-1].next_observation
+        self.observation = self._transitions[-1].next_observation
         self._terminated, self._truncated = bool(terminated), bool(truncated)
 
     def episode(self) -> Episode:
-        """Return the episode up to now."""
+        """Return the episode up to now; while it runs it is neither terminated nor truncated."""
         return Episode(
             task=str(self._facts.get("task", "")),
             transitions=tuple(self._transitions),
@@ -84,6 +103,7 @@ class EpisodeRecorder:
             task_id=str(self._facts.get("task_id", "")),
             split=str(self._facts.get("split", "")),
             seed=self._seed,
+            extra=dict(self._extra),
         )
 
     @property
@@ -100,7 +120,7 @@ def _text(what: str, value: Any) -> str:
     """Return ``value`` as a plain string (vector environments hand over ``numpy.str_``), or raise."""
     if not isinstance(value, str):
         raise ConfigError(
-            f"Rewards in hindsight need text, but the {what} is of type {type(value).__name__}. "
-            "Put the reward wrapper inside the wrappers that turn text into numbers."
+            f"An episode is text, but the {what} is of type {type(value).__name__}. "
+            "Put the wrapper that rewards or records inside those that turn text into numbers."
         )
     return str(value)

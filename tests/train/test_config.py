@@ -1,0 +1,172 @@
+"""Settings from files and flags: what is accepted, what is refused, and what the refusal says."""
+
+import inspect
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mise_gym.cli import main
+from mise_gym.errors import ConfigError, UnknownNameError
+from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig, from_mapping, load_toml
+from mise_gym.train.model import TinyModelConfig
+from mise_gym.train.ppo import PPOConfig
+from mise_gym.train.warm_start import WarmStartConfig
+
+TABLES = {"": TrainConfig, "games.": GamesConfig, "tiny.": TinyModelConfig, "warm_start.": WarmStartConfig, "ppo.": PPOConfig}
+SETTINGS = [
+    prefix + field.name for prefix, cls in TABLES.items() for field in fields(cls) if f"{field.name}." not in TABLES or prefix
+]
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    table, _, setting = name.rpartition(".")
+    return {table: {setting: value}} if table else {setting: value}
+
+
+def test_what_is_not_named_keeps_its_default() -> None:
+    config = from_mapping({"seed": 7, "ppo": {"gamma": 0.5}})
+
+    assert config == TrainConfig(seed=7, ppo=PPOConfig(gamma=0.5))
+
+
+def test_settings_survive_json_and_back() -> None:
+    config = TrainConfig(run_dir=Path("somewhere"), reward="dense", threads=2, games=GamesConfig(train=300))
+
+    assert from_mapping({k: v for k, v in json.loads(config.to_json()).items() if v is not None}) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"sede": 1}, "No setting named 'sede'. Did you mean 'seed'?"),
+        ({"ppo": {"learning_rat": 1}}, "No setting named 'ppo.learning_rat'. Did you mean 'ppo.learning_rate'?"),
+        ({"reward": "misee"}, "No reward named 'misee'. Did you mean 'mise'?"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UnknownNameError, match=re.escape(sentence)):
+        from_mapping(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("seed", "1", "int"),
+        ("seed", 1.0, "int"),
+        ("seed", True, "int"),
+        ("ppo.gamma", "0.9", "float"),
+        ("reward", 3, "str"),
+        ("run_dir", 3, "Path"),
+        ("model", 3, "str or nothing"),
+        ("ppo", 3, "a table of settings"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"The setting {name!r} is {value!r}; it must be {expected}.")):
+        from_mapping(nested(name, value))
+
+
+def test_a_whole_number_is_taken_where_a_fraction_may_stand() -> None:
+    assert from_mapping({"ppo": {"gamma": 1}}).ppo.gamma == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limits"),
+    [
+        ("seed", -1, "at least 0"),
+        ("w_hindsight", -0.1, "at least 0"),
+        ("w_hindsight", float("nan"), "at least 0"),
+        ("checkpoint_every", 0, "at least 1"),
+        ("threads", 0, "at least 1"),
+        ("max_observation_tokens", 0, "at least 2"),
+        ("games.train", 0, "at least 1"),
+        ("games.heldout", -5, "at least 1"),
+        ("games.max_turns", 0, "at least 1"),
+        ("tiny.num_layers", 0, "at least 1"),
+        ("warm_start.expert_episodes", -1, "at least 0"),
+        ("warm_start.max_mistake_rate", 1.5, "from 0 to 1"),
+        ("warm_start.learning_rate", float("inf"), "at least 0"),
+        ("ppo.iterations", -1, "at least 0"),
+        ("ppo.num_envs", 0, "at least 1"),
+        ("ppo.episodes_per_iteration", 0, "at least 1"),
+        ("ppo.num_epochs", 0, "at least 1"),
+        ("ppo.learning_rate", float("nan"), "at least 0"),
+        ("ppo.gamma", 1.01, "from 0 to 1"),
+        ("ppo.gae_lambda", 2.0, "from 0 to 1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_range(name: str, value: Any, limits: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"The setting {name!r} is {value!r}; it must be {limits}.")):
+        from_mapping(nested(name, value))
+
+
+def test_a_warm_start_that_wants_more_games_than_there_are_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"wants 9 expert and 5 judge episodes.* only 8 training games\. Raise games\.train"):
+        TrainConfig(games=GamesConfig(train=8), warm_start=WarmStartConfig(expert_episodes=9, judge_episodes=5))
+
+
+def test_heads_that_do_not_share_the_width_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"tiny\.hidden_size is 30 and tiny\.num_heads is 4"):
+        TinyModelConfig(hidden_size=30, num_heads=4)
+
+
+@pytest.mark.parametrize("text", ["seed = ", "\udcff", None], ids=["not TOML", "not UTF-8", "missing"])
+def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "settings.toml"
+    if text is not None:
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(ConfigError, match=re.escape(f"Cannot read the settings in {str(path)!r}")):
+        load_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("in_file", "flag", "sentence"),
+    [
+        ("checkpoint_every = 0", [], "'checkpoint_every' is 0"),
+        ("checkpoint_every = 0", ["--checkpoint-every", "-1"], "'checkpoint_every' is -1"),
+        ("[ppo]\ngamma = 3\ngae_lambda = 1", ["--ppo.gamma", "2"], "'ppo.gamma' is 2.0"),
+        ("[ppo]\nclip_range = -3", ["--ppo.gamma", "0.5"], "'ppo.clip_range' is -3.0"),
+        ("", ["--reward", "mise-nocall"], "No reward named 'mise-nocall'. Did you mean 'mise-nocal'?"),
+    ],
+)
+def test_flags_go_over_the_file_and_the_file_over_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], in_file: str, flag: list[str], sentence: str
+) -> None:
+    (tmp_path / "settings.toml").write_text(in_file)
+
+    assert main(["train", "--config", str(tmp_path / "settings.toml"), "--run-dir", str(tmp_path / "run"), *flag]) == 2
+
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def help_text() -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "1000")
+        from mise_gym.cli import build_parser
+
+        (subparsers,) = (action for action in build_parser("train")._actions if hasattr(action, "choices") and action.choices)
+        return " ".join(subparsers.choices["train"].format_help().split())
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_help_has_a_flag_for_every_setting_with_what_stands_below_it(help_text: str, name: str) -> None:
+    table, _, setting = name.rpartition(".")
+    source = inspect.getsource(TABLES[f"{table}." if table else ""])
+    documented = re.search(rf'^    {setting}: .*\n    """(.+?)"""', source, flags=re.MULTILINE | re.DOTALL)
+
+    assert documented is not None
+    assert f"--{name.replace('_', '-')} " in help_text
+    assert " ".join(documented[1].split()) in help_text
+
+
+def test_help_lists_the_rewards(help_text: str) -> None:
+    assert "--reward {" + ",".join(REWARD_ARMS) + "}" in help_text

@@ -1,0 +1,102 @@
+"""Expert episodes win, mistaken ones are labelled turn by turn, and the warm start learns from both."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from mise_gym.train.demonstrations import GOOD_TURNS, LabelledRecorder, demonstrate
+from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.rollout import Rollout
+from mise_gym.train.warm_start import WarmStartConfig, warm_start
+from mise_gym.types import Episode
+
+LEVEL = "recipe1+take1+cook+cut+open+mixed"
+TASKS = [{"split": "train", "game": game} for game in range(4)]
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[gym.Env[str, str]]:
+    env = gym.make(
+        "mise_gym:mise/FTWP-v0", level=LEVEL, num_games=6, max_turns=20, infos=("admissible_commands", "policy_commands")
+    )
+    yield env
+    env.close()
+
+
+def labels(episode: Episode) -> list[int]:
+    return list(episode.extra[GOOD_TURNS])
+
+
+@pytest.mark.integration
+def test_an_expert_without_mistakes_wins_and_every_turn_is_good(env: gym.Env[str, str]) -> None:
+    episodes = demonstrate(env, TASKS, np.random.default_rng(0), max_mistake_rate=0)
+
+    assert all(episode.success for episode in episodes)
+    assert [set(labels(episode)) for episode in episodes] == [{1}] * len(TASKS)
+
+
+@pytest.mark.integration
+def test_mistakes_are_labelled_and_some_episodes_are_lost(env: gym.Env[str, str]) -> None:
+    episodes = demonstrate(env, TASKS * 2, np.random.default_rng(0), max_mistake_rate=1)
+
+    assert {label for episode in episodes for label in labels(episode)} == {0, 1}
+    assert {episode.success for episode in episodes} == {True, False}
+    assert all(len(labels(episode)) == len(episode) for episode in episodes)
+
+
+@pytest.mark.integration
+def test_the_same_generator_makes_the_same_mistakes(env: gym.Env[str, str]) -> None:
+    first, second = (demonstrate(env, TASKS, np.random.default_rng(7), max_mistake_rate=1) for _ in range(2))
+
+    assert first == second
+
+
+@pytest.mark.integration
+def test_a_turn_without_effect_is_no_good_turn(env: gym.Env[str, str]) -> None:
+    recorder = LabelledRecorder(env, TASKS[0])
+    for action in ("look", recorder.plan[0], "inventory"):
+        recorder.step(action)
+
+    assert labels(recorder.episode()) == [0, 1, 0]
+
+
+@pytest.mark.integration
+def test_nothing_is_good_once_the_game_is_lost(env: gym.Env[str, str]) -> None:
+    recorder = LabelledRecorder(env, TASKS[0])
+    for action in recorder.plan[:-2]:
+        recorder.step(action)
+    assert recorder.plan == ["prepare meal", "eat meal"]
+    ingredient = next(command for command in recorder.commands if command.startswith("eat "))
+
+    recorder.step(ingredient)
+
+    assert labels(recorder.episode())[-1] == 0
+    assert recorder.plan == []
+
+
+def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: Rollout) -> None:
+    episodes = [
+        replace(e, extra={GOOD_TURNS: [turn.action.startswith("take") for turn in e.transitions]}) for e in rollout.episodes
+    ]
+    losses: list[dict[str, float]] = []
+    config = WarmStartConfig(epochs=30, learning_rate=5e-3, batch_episodes=1000)
+
+    warm_start(policy, episodes, config, np.random.default_rng(0), lambda done, total, loss: losses.append(loss))
+
+    assert len(losses) == 30
+    assert all(losses[-1][name] < 0.5 * losses[0][name] for name in losses[0])
+    beliefs = np.concatenate(policy.self_evaluate(episodes))
+    good = np.concatenate([episode.extra[GOOD_TURNS] for episode in episodes])
+    assert beliefs[good].mean() > beliefs[~good].mean() + 0.5
+
+
+def test_no_epochs_leave_the_model_as_it_is(policy: LLMPolicy, rollout: Rollout) -> None:
+    episodes = [replace(e, extra={GOOD_TURNS: [1] * len(e)}) for e in rollout.episodes]
+    before = policy.model.get_input_embeddings().weight.clone()
+
+    warm_start(policy, episodes, WarmStartConfig(epochs=0), np.random.default_rng(0), lambda *_: None)
+
+    assert policy.model.get_input_embeddings().weight.equal(before)

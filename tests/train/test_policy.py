@@ -1,0 +1,75 @@
+"""One model that acts, values and judges: reading it in batches is reading it one by one."""
+
+import pytest
+import torch
+
+from mise_gym.train.policy import LLMPolicy, pad, token_batches
+from mise_gym.train.rollout import Rollout
+
+
+def test_self_evaluation_in_a_batch_equals_one_by_one(policy: LLMPolicy, rollout: Rollout) -> None:
+    together = policy.self_evaluate(rollout.episodes)
+
+    for episode, beliefs in zip(rollout.episodes, together, strict=True):
+        (alone,) = policy.self_evaluate([episode])
+        assert beliefs.shape == (len(episode),)
+        assert beliefs == pytest.approx(alone, abs=1e-6)
+
+
+def test_a_belief_is_the_share_of_good_against_bad_at_its_slot(policy: LLMPolicy, rollout: Rollout) -> None:
+    episode = rollout.episodes[0]
+    ids, slots = policy.with_hindsight(episode)
+    with torch.no_grad():
+        logits = policy.model(input_ids=torch.tensor([ids])).logits[0, slots]
+
+    pair = logits[:, [policy.text.good_id, policy.text.bad_id]].softmax(-1)
+
+    assert policy.self_evaluate([episode])[0] == pytest.approx(pair[:, 0].numpy(), abs=1e-6)
+
+
+def test_an_output_head_with_a_bias_is_read_with_its_bias(policy: LLMPolicy) -> None:
+    head = policy.model.get_output_embeddings()
+    head.bias = torch.nn.Parameter(torch.arange(head.out_features, dtype=torch.float32))
+    features = torch.randn(3, head.in_features)
+
+    logits = policy.logits(features)
+
+    assert torch.allclose(
+        policy.score_logits(features), logits[:, policy.text.good_id] - logits[:, policy.text.bad_id], atol=1e-4
+    )
+
+
+def test_the_critic_sends_no_gradient_into_the_model(policy: LLMPolicy) -> None:
+    policy.values(policy.features(torch.tensor([[5, 6, 7]]))).sum().backward()
+
+    assert all(weights.grad is None for weights in policy.model.parameters())
+    assert all(weights.grad is not None for weights in policy.value_head.parameters())
+
+
+@pytest.mark.parametrize("pad_id", [0, 7])
+def test_padding_changes_nothing(policy: LLMPolicy, pad_id: int) -> None:
+    ids, mask = pad([[5, 6, 7], [5, 6, 7, 8, 9, 10]], pad_id, policy.device)
+
+    padded = policy.features(ids)[0, : int(mask[0].sum())]
+
+    assert torch.allclose(padded, policy.features(torch.tensor([[5, 6, 7]]))[0], atol=1e-5)
+
+
+def test_padding_is_on_the_right_and_masked() -> None:
+    ids, mask = pad([[1], [2, 3]], 9, torch.device("cpu"))
+
+    assert ids.tolist() == [[1, 9], [2, 3]]
+    assert mask.tolist() == [[1, 0], [1, 1]]
+
+
+def test_token_batches_hold_every_row_once_and_stay_within_their_budget() -> None:
+    lengths = [30, 5, 80, 41, 7, 7, 100]
+
+    batches = list(token_batches(lengths, max_tokens=100))
+
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(len(batch) * max(lengths[row] for row in batch) <= 100 for batch in batches)
+
+
+def test_a_row_longer_than_the_budget_gets_a_batch_of_its_own() -> None:
+    assert list(token_batches([50, 3], max_tokens=10)) == [[1], [0]]

@@ -1,0 +1,218 @@
+"""One update: what it reads, what it moves, and what it leaves alone."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
+from mise_gym.train.batch import Batch, to_batch, with_hindsight
+from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.ppo import PPOConfig, PPOLearner, episode_beliefs, read
+from mise_gym.train.rollout import Rollout
+
+ONLY_POLICY = PPOConfig(
+    num_epochs=1,
+    minibatch_episodes=1000,
+    learning_rate=1e-3,
+    critic_learning_rate=1e-3,
+    gamma=1.0,
+    gae_lambda=1.0,
+    clip_range=0.2,
+    vf_coef=0.0,
+    ent_coef=0.0,
+    kl_coef=0.0,
+    target_kl=1e9,
+    max_grad_norm=1.0,
+    calibration_coef=0.0,
+    anchor_coef=0.0,
+)
+"""Every term but the surrogate is off."""
+
+
+def pay(*step_rewards: list[float]) -> list[RewardBreakdown]:
+    return [
+        RewardBreakdown(
+            env_rewards=tuple(rewards), scores=None, calibrated=None, step_rewards=tuple(rewards), status=JudgeStatus.OK, judge={}
+        )
+        for rewards in step_rewards
+    ]
+
+
+def pay_nothing(rollout: Rollout) -> list[RewardBreakdown]:
+    return pay(*([0.0] * len(episode) for episode in rollout.episodes))
+
+
+def expect_nothing(policy: LLMPolicy) -> None:
+    """Make the critic say 0, so that without rewards all advantages are 0."""
+    torch.nn.init.zeros_(policy.value_head[-1].weight)
+    torch.nn.init.zeros_(policy.value_head[-1].bias)
+
+
+def update(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], train_judge: bool = False, **knobs: Any) -> Any:
+    learner = PPOLearner(policy, copy.deepcopy(policy), replace(ONLY_POLICY, **knobs), train_judge=train_judge)
+    return learner.update(rollout, rewards, np.random.default_rng(0))
+
+
+def whole_batch(policy: LLMPolicy, rollout: Rollout) -> Batch:
+    return to_batch(policy, [with_hindsight(policy, e, t) for e, t in zip(rollout.episodes, rollout.traces, strict=True)])
+
+
+@torch.no_grad()
+def logprob_of(policy: LLMPolicy, rollout: Rollout, row: int) -> float:
+    batch = whole_batch(policy, Rollout(rollout.episodes[row : row + 1], rollout.traces[row : row + 1]))
+    return float(read(policy, batch).logprobs.gather(1, batch.choices[:, None]).sum())
+
+
+@torch.no_grad()
+def beliefs_of(policy: LLMPolicy, rollout: Rollout) -> Tensor:
+    batch = whole_batch(policy, rollout)
+    return episode_beliefs(read(policy, batch).score_logits, batch)
+
+
+def outcomes_of(rollout: Rollout) -> Tensor:
+    return torch.tensor([episode.progress for episode in rollout.episodes])
+
+
+def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy, rollout: Rollout) -> None:
+    batch = whole_batch(policy, rollout)
+
+    probs = read(policy, batch).logprobs.exp()
+
+    assert torch.allclose(probs.sum(-1), torch.ones(len(probs)))
+    assert (probs[batch.allowed < 0] == 0).all()
+    assert (batch.allowed < 0).any()
+
+
+def test_an_episodes_belief_is_the_mean_over_its_turns(policy: LLMPolicy, rollout: Rollout) -> None:
+    expected = [beliefs.mean() for beliefs in policy.self_evaluate(rollout.episodes)]
+
+    assert beliefs_of(policy, rollout).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("row", [1, 2])
+def test_an_episode_that_paid_more_than_the_others_becomes_likelier(policy: LLMPolicy, rollout: Rollout, row: int) -> None:
+    expect_nothing(policy)
+    rewards = pay_nothing(rollout)
+    rewards[row] = pay([1.0] * len(rollout.episodes[row]))[0]
+    before = logprob_of(policy, rollout, row)
+
+    update(policy, rollout, rewards)
+
+    assert logprob_of(policy, rollout, row) > before + 0.01
+
+
+def test_an_episode_that_paid_less_than_the_others_becomes_less_likely(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+    rewards = pay_nothing(rollout)
+    rewards[1] = pay([-1.0] * len(rollout.episodes[1]))[0]
+    before = logprob_of(policy, rollout, 1)
+
+    update(policy, rollout, rewards)
+
+    assert logprob_of(policy, rollout, 1) < before - 0.01
+
+
+def test_the_critic_moves_towards_the_returns(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+    rewards = pay(*([0.5] * len(episode) for episode in rollout.episodes))
+
+    losses = [update(policy, rollout, rewards, vf_coef=1.0, learning_rate=0.0)["train/value_loss"] for _ in range(5)]
+
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_reference_stays_as_it_is(policy: LLMPolicy, rollout: Rollout) -> None:
+    reference = copy.deepcopy(policy)
+    frozen = copy.deepcopy(reference.state_dict())
+
+    PPOLearner(policy, reference, ONLY_POLICY, train_judge=True).update(rollout, pay_nothing(rollout), np.random.default_rng(0))
+
+    assert all(torch.equal(weights, frozen[name]) for name, weights in reference.state_dict().items())
+    assert not torch.equal(policy.state_dict()["model.model.norm.weight"], frozen["model.model.norm.weight"])
+
+
+def test_a_strong_pull_keeps_the_policy_near_the_reference(policy: LLMPolicy, rollout: Rollout, make_policy: Any) -> None:
+    rewards = pay(*([float(row % 2)] * len(episode) for row, episode in enumerate(rollout.episodes)))
+    free, held = make_policy(0), make_policy(0)
+    for one in (free, held):
+        expect_nothing(one)
+
+    drift = update(free, rollout, rewards, num_epochs=10)["train/reference_kl"]
+    held_drift = update(held, rollout, rewards, num_epochs=10, kl_coef=100.0)["train/reference_kl"]
+
+    assert held_drift < 0.3 * drift
+
+
+def test_the_entropy_bonus_alone_makes_the_policy_less_decided(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+
+    entropies = [update(policy, rollout, pay_nothing(rollout), ent_coef=1.0)["train/entropy"] for _ in range(4)]
+
+    assert entropies == sorted(entropies)
+    assert entropies[-1] > entropies[0] + 0.01
+
+
+def test_the_calibration_reward_alone_moves_beliefs_towards_outcomes(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+    outcomes = outcomes_of(rollout)
+    before = beliefs_of(policy, rollout)
+
+    update(policy, rollout, pay_nothing(rollout), train_judge=True, calibration_coef=1.0, num_epochs=5)
+
+    assert ((beliefs_of(policy, rollout) - outcomes) ** 2).mean() < 0.9 * ((before - outcomes) ** 2).mean()
+
+
+def test_an_untrained_judge_has_no_part_in_the_loss(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+    frozen = copy.deepcopy(policy.model.state_dict())
+
+    losses = update(policy, rollout, pay_nothing(rollout), train_judge=False, calibration_coef=5.0, anchor_coef=5.0)
+
+    assert losses["train/gradient_norm"] == 0
+    assert all(torch.equal(weights, frozen[name]) for name, weights in policy.model.state_dict().items())
+
+
+def test_a_strong_anchor_keeps_beliefs_near_the_warm_start(rollout: Rollout, make_policy: Any) -> None:
+    free, held = make_policy(0), make_policy(0)
+    for one in (free, held):
+        expect_nothing(one)
+    before = beliefs_of(free, rollout)
+    knobs = {"train_judge": True, "calibration_coef": 1.0, "num_epochs": 10}
+
+    update(free, rollout, pay_nothing(rollout), **knobs)
+    update(held, rollout, pay_nothing(rollout), anchor_coef=1000.0, **knobs)
+
+    drift, held_drift = ((beliefs_of(one, rollout) - before).abs().max() for one in (free, held))
+    assert held_drift < 0.3 * drift
+
+
+def test_epochs_stop_once_the_policy_has_moved_far_enough(policy: LLMPolicy, rollout: Rollout) -> None:
+    rewards = pay(*([float(row % 2)] * len(episode) for row, episode in enumerate(rollout.episodes)))
+
+    losses = update(policy, rollout, rewards, num_epochs=50, learning_rate=1e-2, target_kl=0.01)
+
+    assert 1 < losses["train/updates"] < 50
+
+
+def test_small_minibatches_make_more_updates_of_the_same_episodes(policy: LLMPolicy, rollout: Rollout) -> None:
+    assert update(policy, rollout, pay_nothing(rollout), minibatch_episodes=1)["train/updates"] == len(rollout.episodes)
+
+
+def test_advantages_are_normalised_over_the_whole_rollout_and_not_per_minibatch(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+    rewards = pay(*([float(row)] * len(episode) for row, episode in enumerate(rollout.episodes)))
+    returns = [[row * (len(episode) - turn) for turn in range(len(episode))] for row, episode in enumerate(rollout.episodes)]
+    mean, spread = np.mean(np.concatenate(returns)), np.std(np.concatenate(returns))
+    per_episode = [
+        -np.mean([(returns[row][decision.turn] - mean) / spread for decision in trace.decisions])
+        for row, trace in enumerate(rollout.traces)
+    ]
+
+    losses = update(policy, rollout, rewards, minibatch_episodes=1, learning_rate=0.0)
+
+    assert losses["train/policy_loss"] == pytest.approx(np.mean(per_episode), rel=1e-4)

@@ -1,0 +1,281 @@
+"""Whole runs on real games: what they leave behind, that they can be stopped anywhere, and what each reward changes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from mise_gym.errors import CheckpointError, ConfigError
+from mise_gym.train.checkpoint import check_folder
+from mise_gym.train.config import TrainConfig
+from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.run import TrainingRun
+from mise_gym.trajectories import read_episodes
+from mise_gym.types import Episode
+from tests.train.test_model import write_qwen
+from tests.train.tiny_run import ITERATIONS, tiny_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.integration]
+
+ROOT = Path(__file__).parents[2]
+NOT_REPEATABLE = {"seconds", "stage_seconds", "peak_memory_mb"}
+WRITTEN_AGAIN = {"seconds.json", "summary.json", "success.png", "rewards.png", "reliability.png"}
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.run import TrainingRun
+from tests.train.tiny_run import tiny_run
+
+class Killing(MetricsFile):
+    def append(self, stage, step, values):
+        super().append(stage, step, values)
+        if (stage, step) == ("ppo", 2):
+            with self.path.open("a") as file:
+                file.write('{"stage": "pp')
+            os.kill(os.getpid(), signal.SIGKILL)
+
+run = TrainingRun(tiny_run(Path(sys.argv[1])), progress=False)
+run.metrics = Killing(run.metrics.path)
+run.run()
+"""
+
+
+class StoppingMetrics(MetricsFile):
+    """Presses Ctrl-C once a certain record has been written."""
+
+    def __init__(self, path: Path, stage: str, step: int) -> None:
+        super().__init__(path)
+        self.stop = stage, step
+
+    def append(self, stage: str, step: int, values: dict[str, float]) -> None:
+        super().append(stage, step, values)
+        if stage == self.stop[0] and step >= self.stop[1]:
+            raise KeyboardInterrupt
+
+
+def run(config: TrainConfig) -> dict[str, Any]:
+    return TrainingRun(config, progress=False).run()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    run(tiny_run(folder))
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "copied"))
+
+
+def repeatable(folder: Path) -> dict[str, Any]:
+    """Return what a run found out, without what depends on the clock."""
+    records = MetricsFile(folder / "metrics.jsonl").read()
+    weights = AutoModelForCausalLM.from_pretrained(folder / "model").state_dict()
+    return {
+        "metrics": [{name: v for name, v in record.items() if not name.startswith("time/")} for record in records],
+        "weights": {name: value.tolist() for name, value in weights.items()},
+        "summary": {name: v for name, v in summary_of(folder).items() if name not in NOT_REPEATABLE},
+    }
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "summary.json").read_text()))
+
+
+def played(folder: Path, iteration: int) -> list[Episode]:
+    return list(read_episodes(folder / "episodes" / f"iteration-{iteration:05d}.jsonl.gz"))
+
+
+def actions(episodes: list[Episode]) -> list[list[str]]:
+    return [[turn.action for turn in episode.transitions] for episode in episodes]
+
+
+def test_the_summary_has_the_promised_figures(finished: Path) -> None:
+    summary = summary_of(finished)
+
+    assert {
+        "heldout_success_before",
+        "heldout_success_after",
+        "heldout_success_greedy_before",
+        "heldout_success_greedy_after",
+        "overconfidence_before",
+        "overconfidence_after",
+        "auroc_before",
+        "auroc_after",
+        "peak_memory_mb",
+    } <= summary.keys()
+    assert (summary["heldout_games"], summary["seed"], summary["reward"]) == (3, 0, "mise")
+    assert summary["seconds"] == pytest.approx(sum(summary["stage_seconds"].values()))
+
+
+def test_the_settings_are_kept_with_the_run(finished: Path) -> None:
+    assert (finished / "config.json").read_text() == tiny_run(finished).to_json()
+
+
+def test_every_iteration_is_in_the_metrics_once(finished: Path) -> None:
+    records = MetricsFile(finished / "metrics.jsonl").read()
+
+    assert [record["step"] for record in records if record["stage"] == "ppo"] == list(range(1, ITERATIONS + 1))
+    assert records[0]["stage"] == "warm_start"
+
+
+@pytest.mark.parametrize("name", ["success.png", "rewards.png", "reliability.png"])
+def test_pictures_are_drawn(finished: Path, name: str) -> None:
+    assert (finished / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["warm_start", "model", f"checkpoints/iteration-{ITERATIONS:05d}/model"])
+def test_every_saved_model_loads_with_transformers(finished: Path, name: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(finished / name)
+
+    ids = AutoTokenizer.from_pretrained(finished / name)(" open fridge", return_tensors="pt").input_ids
+    assert model(input_ids=ids).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["warm_start", "model", f"checkpoints/iteration-{ITERATIONS:05d}"])
+def test_every_saved_folder_matches_its_hashes(finished: Path, name: str) -> None:
+    check_folder(finished / name)
+
+
+def test_all_episodes_are_recorded_with_their_rewards(finished: Path) -> None:
+    for iteration in range(1, ITERATIONS + 1):
+        episodes = played(finished, iteration)
+        assert len(episodes) == 4
+        assert all(len(episode.extra["mise"]["step_rewards"]) == len(episode) for episode in episodes)
+
+
+@pytest.mark.parametrize("decoding", ["sampled", "greedy"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_heldout_episodes_are_of_the_valid_split_with_a_belief_per_turn(finished: Path, when: str, decoding: str) -> None:
+    episodes = list(read_episodes(finished / f"heldout_{when}_{decoding}.jsonl.gz"))
+
+    assert len({episode.task_id for episode in episodes}) == 3
+    assert {episode.split for episode in episodes} == {"valid"}
+    assert all(len(episode.extra["beliefs"]) == len(episode.extra["good_turns"]) == len(episode) for episode in episodes)
+
+
+def test_training_changes_the_model(finished: Path) -> None:
+    before, after = (AutoModelForCausalLM.from_pretrained(finished / name).state_dict() for name in ("warm_start", "model"))
+
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_second_call_trains_nothing_and_finds_the_same(copied: Path, finished: Path) -> None:
+    stamps = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file() and path.name not in WRITTEN_AGAIN}
+
+    again = run(tiny_run(copied))
+
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert again["details"] == summary_of(finished)["details"]
+
+
+def test_the_same_seed_finds_the_same_in_another_folder_and_another_seed_does_not(finished: Path, tmp_path: Path) -> None:
+    run(tiny_run(tmp_path / "same"))
+    run(tiny_run(tmp_path / "other", seed=1))
+
+    assert repeatable(tmp_path / "same") == repeatable(finished)
+    assert repeatable(tmp_path / "other")["weights"] != repeatable(finished)["weights"]
+
+
+@pytest.mark.parametrize(("stage", "step"), [("warm_start", 1), ("ppo", 2)])
+def test_a_run_that_was_interrupted_goes_on_exactly(finished: Path, tmp_path: Path, stage: str, step: int) -> None:
+    stopped = TrainingRun(tiny_run(tmp_path / "run"), progress=False)
+    stopped.metrics = StoppingMetrics(stopped.metrics.path, stage, step)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+
+    run(tiny_run(tmp_path / "run"))
+
+    assert repeatable(tmp_path / "run") == repeatable(finished)
+
+
+def test_a_run_that_was_killed_while_writing_goes_on_exactly(finished: Path, tmp_path: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path / "run")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+    run(tiny_run(tmp_path / "run"))
+
+    assert repeatable(tmp_path / "run") == repeatable(finished)
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [({"seed": 3}, "seed: 0 there, 3 asked"), ({"reward": "sparse"}, "reward: 'mise' there, 'sparse' asked")],
+)
+def test_a_folder_with_another_run_is_refused_and_says_what_differs(
+    finished: Path, change: dict[str, Any], difference: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"holds a run with other settings ({difference}). Choose another --run-dir")):
+        TrainingRun(tiny_run(finished, **change))
+
+
+def test_the_number_of_threads_may_change_between_calls(copied: Path) -> None:
+    TrainingRun(replace(tiny_run(copied), threads=2))
+
+
+@pytest.mark.parametrize("name", ["config.json", "seconds.json"])
+def test_a_damaged_file_of_the_run_is_named(copied: Path, name: str) -> None:
+    (copied / name).write_text("{")
+
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)}' is damaged .* Choose another --run-dir"):
+        TrainingRun(tiny_run(copied))
+
+
+def test_a_damaged_final_model_is_refused(copied: Path) -> None:
+    (copied / "model" / "model.safetensors").write_bytes(b"")
+
+    with pytest.raises(CheckpointError, match=r"model\.safetensors changed after writing"):
+        run(tiny_run(copied))
+
+
+@pytest.mark.parametrize("reward", ["sparse", "mise-nocal", "mise-flipped"])
+def test_another_reward_starts_from_the_same_model_and_plays_the_same_at_first(
+    finished: Path, tmp_path: Path, reward: str
+) -> None:
+    summary = run(tiny_run(tmp_path / "run", reward=reward, iterations=1))
+
+    assert summary["reward"] == reward
+    assert summary["details"]["before"] == summary_of(finished)["details"]["before"]
+    assert actions(played(tmp_path / "run", 1)) == actions(played(finished, 1))
+    for other, ours in zip(played(tmp_path / "run", 1), played(finished, 1), strict=True):
+        scores = ours.extra["mise"]["scores"]
+        expected = [1 - score for score in scores] if reward == "mise-flipped" else scores
+        assert other.extra["mise"]["scores"] == pytest.approx(expected)
+
+
+def test_dense_pays_the_same_in_other_turns(finished: Path, tmp_path: Path) -> None:
+    run(tiny_run(tmp_path / "run", reward="dense", iterations=1))
+
+    dense, sparse = played(tmp_path / "run", 1), played(finished, 1)
+    assert actions(dense) == actions(sparse)
+    for theirs, ours in zip(dense, sparse, strict=True):
+        assert sum(turn.reward for turn in theirs.transitions) == pytest.approx(sum(turn.reward for turn in ours.transitions))
+
+
+def test_a_given_model_goes_through_the_same_run(tmp_path: Path, tokenizer: Any) -> None:
+    folder = write_qwen(tmp_path / "qwen", tokenizer)
+
+    summary = run(tiny_run(tmp_path / "run", iterations=1, model=str(folder)))
+
+    assert summary["heldout_games"] == 3
+    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["model_type"] == "qwen2"
