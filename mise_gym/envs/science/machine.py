@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -19,7 +20,7 @@ from mise_gym.extras import require
 
 logger = logging.getLogger(__name__)
 
-STUCK_SECONDS: Final = 300.0
+_STUCK_SECONDS: Final = 300.0
 """A machine that is silent for longer is given up. The slowest answer, a solution of mendelian genetics, takes 20 seconds."""
 _FLAGS: Final = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xms32m", "-Xmx1g")
 _STABLE_HASH_FLAGS: Final = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
@@ -36,14 +37,13 @@ class Machine:
 
     Args:
         use_bridge: Whether to answer through our bridge if it fits the simulator.
-        stuck_seconds: How long to wait for an answer before the machine is killed.
 
     Raises:
         MissingExtraError: scienceworld is not installed, or there is no Java.
         SimulatorCrashed: Java did not start.
     """
 
-    def __init__(self, *, use_bridge: bool = True, stuck_seconds: float = STUCK_SECONDS) -> None:
+    def __init__(self, *, use_bridge: bool = True) -> None:
         gateways, self._protocol = require("py4j.java_gateway"), require("py4j.protocol")
         overlay, jar = overlay_jar(), simulator_jar()
         flags = _FLAGS if overlay else (*_FLAGS, *_STABLE_HASH_FLAGS)
@@ -55,7 +55,7 @@ class Machine:
         self._lock = threading.Lock()
         self._worlds: set[int] = set()
         self._leaving: deque[int] = deque()
-        parameters = gateways.GatewayParameters(port=java.port, auth_token=java.token, read_timeout=stuck_seconds)
+        parameters = gateways.GatewayParameters(port=java.port, auth_token=java.token, read_timeout=_STUCK_SECONDS)
         self._gateway = gateways.JavaGateway(gateway_parameters=parameters)
         self._server: Server = self._call(self._connect)
 
@@ -107,25 +107,28 @@ class Machine:
 
     def end(self) -> None:
         """End the machine; a second call does nothing."""
-        process, self.process = self.process, None
-        if process is None or self._owner != os.getpid():
-            return
-        client = self._gateway._gateway_client
-        client.is_connected = False  # so that Py4J does not report to the machine what Python's garbage collector finds
-        for connection in list(client.deque):
-            connection.socket.close()
-        assert process.stdin is not None
-        process.kill()
-        process.wait()
-        process.stdin.close()
+        process = self._hang_up()
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def disown(self) -> None:
         """Forget, in a forked child, what belongs to the parent."""
+        process = self._hang_up()
+        if process is not None:
+            process.returncode = 0  # there is nothing to wait for here
+
+    def _hang_up(self) -> subprocess.Popen[bytes] | None:
+        """Close this process's ends of what leads to the machine: it ends when all are closed."""
         process, self.process = self.process, None
         if process is not None:
+            client = self._gateway._gateway_client
+            client.is_connected = False  # so that Py4J does not report to the machine what Python's garbage collector finds
+            for connection in list(client.deque):
+                connection.socket.close()
             assert process.stdin is not None
-            os.close(process.stdin.fileno())  # or the machine would wait for this process too
-            process.returncode = 0  # there is nothing to wait for here
+            process.stdin.close()
+        return process
 
     def _connect(self) -> Server:
         try:
@@ -146,6 +149,7 @@ class Machine:
             connections.get(number).getSocket().setTcpNoDelay(True)
 
     def _call(self, ask: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        self._check()  # before the lock too, which a thread may have held for ever when this process was forked
         try:
             with self._lock:
                 return self._ask(ask, *args, **kwargs)
@@ -153,8 +157,7 @@ class Machine:
             self._let_go()
 
     def _ask(self, ask: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
-        if not self.is_usable:
-            raise SimulatorCrashed("ScienceWorld's Java has ended, or belongs to another process. Call reset() to go on.")
+        self._check()
         try:
             return ask(*args, **kwargs)
         except self._protocol.Py4JJavaError as error:
@@ -166,6 +169,10 @@ class Machine:
         except BaseException:
             self.end()  # an interrupted call leaves its answer behind, which the next one would take for its own
             raise
+
+    def _check(self) -> None:
+        if not self.is_usable:
+            raise SimulatorCrashed("ScienceWorld's Java has ended, or belongs to another process. Call reset() to go on.")
 
     def _let_go(self) -> None:
         """Forget the worlds that were left, unless another thread or frame is calling: it will do so at its end."""
@@ -181,7 +188,8 @@ class Machine:
             if world in self._worlds:
                 self._worlds.remove(world)
                 if self._worlds and self.is_usable:
-                    self._ask(self._server.close, world)
+                    with suppress(SimulatorCrashed):  # what is left need not be told
+                        self._ask(self._server.close, world)
         if not self._worlds:
             self.end()
 
@@ -194,8 +202,10 @@ def shared_machine() -> tuple[Machine, int]:
     """Return this process's machine, started if there is none, and a new world in it; errors as ``Machine``."""
     global _machine
     with _guard:
-        if _machine is None or not _machine.is_usable:
-            _machine = Machine()
+        if _machine is not None:
+            with suppress(SimulatorCrashed):  # it has ended, perhaps just now with the last environment of another thread
+                return _machine, _machine.open()
+        _machine = Machine()
         return _machine, _machine.open()
 
 
