@@ -5,6 +5,6 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 _pages = Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.md", "docs/**/*.md"])
-_docstrings = Sybil(parsers=[DocTestParser()], patterns=["mise_gym/**/*.py"])
+_docstrings = Sybil(parsers=[DocTestParser()], patterns=["mise_gym/**/*.py", "webshop_server/**/*.py"])
 
 pytest_collect_file = (_pages + _docstrings).pytest()

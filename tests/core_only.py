@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-CORE: Final = ("mise_gym", "gymnasium", "numpy", "cloudpickle", "farama_notifications", "typing_extensions")
+CORE: Final = ("mise_gym", "webshop_server", "gymnasium", "numpy", "cloudpickle", "farama_notifications", "typing_extensions")
 
 
 def run_with_the_core_only(folder: Path, program: str) -> subprocess.CompletedProcess[str]:

@@ -9,12 +9,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = sorted(path for folder in ("mise_gym", "tests", "examples", "docs") for path in (ROOT / folder).rglob("*.py"))
-PACKAGE = sorted((ROOT / "mise_gym").rglob("*.py"))
+CODE = sorted(
+    path for folder in ("mise_gym", "webshop_server", "tests", "examples", "docs") for path in (ROOT / folder).rglob("*.py")
+)
+PACKAGE = sorted(path for folder in ("mise_gym", "webshop_server") for path in (ROOT / folder).rglob("*.py"))
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 80
 HEAVY = ("torch", "transformers", "tokenizers", "textworld", "scienceworld", "flask", "selenium", "matplotlib", "tqdm")
-OF_THE_CORE = {"mise_gym", "gymnasium", "numpy", "cloudpickle", "farama_notifications", "typing_extensions", "cython_runtime"}
+OF_THE_CORE = {
+    "mise_gym",
+    "webshop_server",
+    "gymnasium",
+    "numpy",
+    "cloudpickle",
+    "farama_notifications",
+    "typing_extensions",
+    "cython_runtime",
+}
 """The core and what it brings."""
 VAGUE = {"utils.py", "util.py", "common.py", "helpers.py", "misc.py", "base2.py"}
 

@@ -48,7 +48,7 @@ def plot_reliability(evaluations: Mapping[str, Evaluation], path: Path) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
     for label, evaluation in evaluations.items():
         curve = reliability_curve(evaluation.episode_beliefs, evaluation.outcomes)
-        axes.plot(curve.beliefs, curve.outcomes, "o-", label=label)
+        axes.plot(curve.beliefs, curve.outcomes, "o-", label=label, clip_on=False)
     axes.set(
         xlabel="stated belief (mean over turns)",
         ylabel="mean outcome R",

@@ -60,7 +60,7 @@ class PPOConfig:
         """Check ranges."""
         check_ranges("ppo", self, *(field.name for field in fields(self)))
         check_ranges("ppo", self, "gamma", "gae_lambda", most=1)
-        check_ranges("ppo", self, "episodes_per_iteration", "num_envs", "num_epochs", least=1)
+        check_ranges("ppo", self, "episodes_per_iteration", "num_envs", "num_epochs", "minibatch_episodes", least=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class WarmStartConfig:
         """Check ranges."""
         check_ranges("warm_start", self, *(field.name for field in fields(self)))
         check_ranges("warm_start", self, "max_mistake_rate", most=1)
+        check_ranges("warm_start", self, "batch_episodes", least=1)
 
 
 @dataclass(frozen=True, slots=True)

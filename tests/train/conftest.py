@@ -38,7 +38,8 @@ def make_policy(tokenizer: Any) -> MakePolicy:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
             for weights in model.parameters():
-                weights.mul_(4)  # as it comes, the model is too undecided to tell right from wrong by
+                if weights.ndim == 2:
+                    weights.normal_(std=0.1)  # decided enough to tell right from wrong by, undecided enough to try everything
             return LLMPolicy(model, tokenizer, max_observation_tokens=48)
 
     return make

@@ -94,6 +94,8 @@ def test_a_whole_number_is_taken_where_a_fraction_may_stand() -> None:
         ("ppo.num_envs", 0, "at least 1"),
         ("ppo.episodes_per_iteration", 0, "at least 1"),
         ("ppo.num_epochs", 0, "at least 1"),
+        ("ppo.minibatch_episodes", 0, "at least 1"),
+        ("warm_start.batch_episodes", 0, "at least 1"),
         ("ppo.learning_rate", float("nan"), "at least 0"),
         ("ppo.gamma", 1.01, "from 0 to 1"),
         ("ppo.gae_lambda", 2.0, "from 0 to 1"),

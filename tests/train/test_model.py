@@ -83,6 +83,17 @@ def test_the_tokenizer_can_encode_any_string() -> None:
     assert tokenizer.decode(tokenizer.encode(" 猫 \x00 ﷽")) == " 猫 \x00 ﷽"
 
 
+def test_loaded_weights_lie_aligned_in_memory_as_built_ones_do_so_that_a_resumed_run_repeats_every_bit(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    build_tiny_model(tokenizer, TINY, seed=0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+
+    model, _ = load_model(str(tmp_path))
+
+    assert {weights.data_ptr() % 64 for weights in model.parameters()} == {0}
+
+
 def test_a_model_from_a_folder_plays_and_judges_through_the_same_path(tmp_path: Path, tokenizer: Any) -> None:
     model, loaded_tokenizer = load_model(str(write_qwen(tmp_path / "qwen", tokenizer)))
     policy = LLMPolicy(model, loaded_tokenizer)

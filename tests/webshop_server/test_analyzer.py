@@ -1,0 +1,61 @@
+"""Words and terms, as Lucene cuts and stems them."""
+
+import pytest
+
+from webshop_server.engine.analyzer import analyze
+from webshop_server.engine.stemmer import stem
+from webshop_server.engine.tokenizer import tokenize
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wi-fi 6.6ft, 1,299.00", ["wi", "fi", "6.6ft", "1,299.00"]),
+        ("women's o'clock 'quoted'", ["women's", "o'clock", "quoted"]),
+        ("a_b __ c", ["a_b", "c"]),
+        ("a.b 1.a", ["a.b", "1", "a"]),
+        ("日本語 テスト ひら 한국어", ["日", "本", "語", "テスト", "ひ", "ら", "한국어"]),
+        ("ราคา", ["ราคา"]),
+        ("Café olé nai\u0308ve", ["Café", "olé", "nai\u0308ve"]),
+        ("😀 👍🏽 👨‍👩‍👧 🇩🇪🇫🇷 1️⃣ ©", ["😀", "👍🏽", "👨‍👩‍👧", "🇩🇪", "🇫🇷", "1️⃣", "©"]),
+        ('צה"ל', ['צה"ל']),
+        ("%$!? --", []),
+    ],
+)
+def test_words_are_cut_by_unicodes_rules(text: str, words: list[str]) -> None:
+    assert tokenize(text) == words
+
+
+def test_a_very_long_word_is_cut_into_pieces() -> None:
+    assert [len(word) for word in tokenize("x" * 600)] == [255, 255, 90]
+
+
+def test_the_length_of_a_word_counts_in_utf_16_units() -> None:
+    assert [len(word) for word in tokenize("𝒳" * 200)] == [127, 73]
+
+
+def test_a_long_text_is_cut_like_its_parts() -> None:
+    assert tokenize("women's 6.6ft wi-fi 😀 " * 50) == tokenize("women's 6.6ft wi-fi 😀") * 50
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("caresses", "caress"), ("ponies", "poni"), ("ties", "ti"), ("cats", "cat"), ("feed", "feed"), ("agreed", "agre"),
+        ("plastered", "plaster"), ("bled", "bled"), ("motoring", "motor"), ("sing", "sing"), ("conflated", "conflat"),
+        ("sized", "size"), ("hopping", "hop"), ("falling", "fall"), ("hissing", "hiss"), ("filing", "file"), ("happy", "happi"),
+        ("sky", "sky"), ("relational", "relat"), ("conditional", "condit"), ("digitizer", "digit"), ("conformably", "conform"),
+        ("radically", "radic"), ("analogously", "analog"), ("vietnamization", "vietnam"), ("operator", "oper"),
+        ("feudalism", "feudal"), ("decisiveness", "decis"), ("hopefulness", "hope"), ("formality", "formal"),
+        ("sensibility", "sensibl"), ("triplicate", "triplic"), ("formative", "form"), ("goodness", "good"), ("revival", "reviv"),
+        ("adjustment", "adjust"), ("adoption", "adopt"), ("homologous", "homolog"), ("effective", "effect"), ("rate", "rate"),
+        ("cease", "ceas"), ("controll", "control"), ("roll", "roll"), ("archaeology", "archaeolog"), ("possibly", "possibl"),
+        ("is", "is"), ("yyy", "yyi"),
+    ],
+)  # fmt: skip
+def test_stems_are_porters_with_his_later_changes(word: str, expected: str) -> None:
+    assert stem(word) == expected
+
+
+def test_terms_have_no_possessive_no_capitals_and_no_stop_words() -> None:
+    assert analyze("The WOMEN'S shoes and the men’s İstanbul") == ["women", "shoe", "men", "istanbul"]

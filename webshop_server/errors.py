@@ -1,0 +1,17 @@
+"""The errors that the shop raises on purpose; each message is one sentence that a user can act on."""
+
+
+class ShopError(Exception):
+    """Base of every error raised on purpose by the shop."""
+
+
+class CatalogueError(ShopError):
+    """A folder or file is not a catalogue, is of another version, half built, or cannot be written."""
+
+
+class GoalError(ShopError):
+    """There is no such goal, or a goal given in full lacks something."""
+
+
+class TooManyTermsError(ShopError):
+    """A query has more distinct terms than the index accepts."""
