@@ -58,7 +58,6 @@ def run_python(program: str) -> str:
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
