@@ -11,6 +11,8 @@ from typing import Any
 
 from mise_gym.cli import COMMANDS, build_parser
 from mise_gym.envs.catalog import ENVS
+from mise_gym.envs.science.tasks import TASKS
+from mise_gym.envs.scienceworld import ScienceWorldEnv
 from mise_gym.registry import Registry
 from mise_gym.rewards.catalog import CALIBRATORS, JUDGES
 from mise_gym.train.metrics import GLOSSARY
@@ -35,8 +37,15 @@ def pages() -> dict[Path, str]:
 
 def _environment_page(entry_point: str) -> str:
     cls = Registry("environment", {}).load(entry_point)
+    tasks = _science_tasks() if cls is ScienceWorldEnv else []
     ids = [f"- `{row.id}`{_fixed(row.kwargs)}" for row in ENVS if row.entry_point == entry_point]
-    return "\n".join([f"# {cls.__name__}", "", NOTICE, *ids, "", _ticks(inspect.cleandoc(cls.__doc__)), ""])
+    return "\n".join([f"# {cls.__name__}", "", NOTICE, *ids, "", _ticks(inspect.cleandoc(cls.__doc__)), *tasks, ""])
+
+
+def _science_tasks() -> list[str]:
+    rows = [f"| {task.id} | `{task.name}` | {task.variations} | {task.expert_length} |" for task in TASKS]
+    note = "The expert is the simulator's own agent, and its actions are those it takes in the first variation."
+    return ["", "## Tasks", note, "", "| | task | variations | actions of the expert |", "|---|---|---|---|", *rows]
 
 
 def _fixed(kwargs: dict[str, Any]) -> str:

