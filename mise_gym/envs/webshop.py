@@ -87,7 +87,7 @@ class WebShopEnv(TextEnv):
     """
 
     available_infos: ClassVar[tuple[str, ...]] = ("admissible_commands", "clickables", "url", "score_parts", "walkthrough")
-    known_options: ClassVar[tuple[str, ...]] = ("goal_index", "goals", "goal", "split", "game")
+    known_options: ClassVar[tuple[str, ...]] = ("game", "goal_index", "goals", "goal", "split")
 
     def __init__(  # noqa: PLR0913  # every argument is a keyword of gym.make
         self,

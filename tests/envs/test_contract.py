@@ -304,7 +304,8 @@ def test_the_docstring_has_every_section(env_id: str) -> None:
 def test_the_task_id_and_split_reproduce_the_episode(env_id: str) -> None:
     env = make(env_id)
     first, info = env.reset(seed=5, options={"split": "valid"})
-    again, same = env.reset(seed=99, options={env.unwrapped.known_options[0]: info["task_id"]})
+    takes_a_task_id = env.unwrapped.known_options[0]
+    again, same = env.reset(seed=99, options={takes_a_task_id: info["task_id"]})
     assert (first, info["task_id"], info["split"]) == (again, same["task_id"], same["split"])
 
 

@@ -4,6 +4,7 @@ import errno
 import logging
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,21 +64,22 @@ def test_a_full_disk_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [tmp_path / "it"]
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """Stands for a full disk: no file can grow beyond 2000 bytes."""
+    """Stands for a full disk: no file can grow beyond 2000 bytes. Nothing may be printed meanwhile: output may go to a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_files_only")
 @pytest.mark.parametrize("save", [save_model, lambda policy, folder: torch.save(policy.state_dict(), folder / "tensors.pt")])
 def test_a_full_disk_is_explained_when_weights_are_written(
     tmp_path: Path, policy: LLMPolicy, save: Callable[[LLMPolicy, Path], None]
 ) -> None:
-    with pytest.raises((CheckpointError, OSError)) as refusal:
+    with pytest.raises((CheckpointError, OSError)) as refusal, small_files_only():
         write_folder(tmp_path / "it", lambda aside: save(policy, aside))
 
     assert "disk is full" in str(refusal.value) or "File too large" in str(refusal.value)
