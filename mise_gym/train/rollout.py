@@ -97,15 +97,18 @@ def _play(wave: Sequence[LiveRecorder], decoder: TurnDecoder, policy: LLMPolicy)
             recorder.step(action)
         keep = [place for place, recorder in enumerate(running) if not recorder.is_done]
         decoder.observe(keep, [policy.text.observation(recorder.observation) for recorder in running])
-        yield from (recorder for recorder in running if recorder.is_done)
+        finished = [recorder for recorder in running if recorder.is_done]
+        lengths = [len(trace.ids) for trace in decoder.traces]
+        lengths += [len(policy.with_hindsight(recorder.episode())[0]) for recorder in finished]
+        _check_length(max(lengths), policy.max_tokens)
+        yield from finished
         running = [running[place] for place in keep]
-        _check_length(decoder, policy)
 
 
-def _check_length(decoder: TurnDecoder, policy: LLMPolicy) -> None:
-    longest = max(len(trace.ids) for trace in decoder.traces)
-    if longest > policy.max_tokens:
+def _check_length(longest: int, limit: int) -> None:
+    """Refuse an episode that the model cannot read whole, with the hindsight questions behind it once it is finished."""
+    if longest > limit:
         raise ConfigError(
-            f"An episode has grown to {longest} tokens; the model reads at most {policy.max_tokens}. "
+            f"An episode has grown to {longest} tokens; the model reads at most {limit}. "
             "Lower games.max_turns or max_observation_tokens."
         )

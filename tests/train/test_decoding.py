@@ -137,3 +137,16 @@ def test_an_episode_too_long_for_the_model_is_refused_with_advice(policy: LLMPol
 
     with pytest.raises(ConfigError, match="the model reads at most 64"):
         collect(envs, tasks, policy, torch.Generator().manual_seed(0))
+
+
+def test_the_hindsight_questions_count_towards_the_longest_episode(policy: LLMPolicy, rollout: Rollout) -> None:
+    episodes = zip(rollout.episodes, rollout.traces, strict=True)
+    without, whole = zip(*((len(t.ids), len(with_hindsight(policy, e, t).ids)) for e, t in episodes), strict=True)
+    assert max(without) < max(whole)
+    policy.model.config.max_position_embeddings = max(without)
+
+    with pytest.raises(ConfigError, match=f"has grown to .* tokens; the model reads at most {max(without)}"):
+        play(policy)
+
+    policy.model.config.max_position_embeddings = max(whole)
+    assert len(play(policy).episodes) == len(rollout.episodes)
