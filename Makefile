@@ -1,18 +1,15 @@
 # Two commands matter: `make demo` and `make test`. Each sets everything up first; a second call reuses what is there.
 #
 #   PYTHON=python3.12        another interpreter (3.11 or newer)
-#   TORCH_INDEX=URL          an extra package index, for example https://download.pytorch.org/whl/cpu for torch without CUDA
 #   ARGS="--seed 1"          options for the demo
 
 PYTHON ?= python3
-TORCH_INDEX ?=
 ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --progress-bar off \
-	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --progress-bar off
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast pytest lint format types layers docs check bench clean
