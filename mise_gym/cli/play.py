@@ -10,6 +10,7 @@ import numpy as np
 
 from mise_gym.cli.settings import make_text_env, parse_settings
 from mise_gym.cli.terminal import Terminal
+from mise_gym.envs.wrappers.recording import MADE_AS, made_as
 from mise_gym.recorder import EpisodeRecorder
 from mise_gym.trajectories import EpisodeWriter
 
@@ -69,6 +70,8 @@ class Session:
         self._seed = seed
         self._options = dict(options)
         self._writer = writer
+        made, chosen = made_as(env), {"options": self._options} if self._options else {}
+        self._extra = chosen if made is None else {MADE_AS: made, **chosen}
         self._terminal = Terminal(self._admissible)
         self._actions: list[str] = []
         self._info: dict[str, Any] = {}
@@ -110,8 +113,7 @@ class Session:
 
     def _start(self) -> None:
         observation, self._info = self._env.reset(seed=self._seed, options=self._options or None)
-        extra = {"options": self._options} if self._options else {}
-        self._recorder = EpisodeRecorder(observation, self._info, seed=self._seed, extra=extra)
+        self._recorder = EpisodeRecorder(observation, self._info, seed=self._seed, extra=self._extra)
         self._actions = []
 
     def _act(self, action: str) -> None:

@@ -94,9 +94,7 @@ class _Slot(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=seed, options={**shared, **own} or None)
 
 
-def _make_one(
-    env_id: str, wrappers: Sequence[EnvWrapper], kwargs: dict[str, Any], slot: int, num_envs: int
-) -> gym.Env[Any, Any]:
+def _make_one(env_id: str, wrappers: Sequence[EnvWrapper], kwargs: dict[str, Any], slot: int, num_envs: int) -> gym.Env[Any, Any]:
     env: gym.Env[Any, Any] = gym.make(f"mise_gym:{env_id}", **kwargs)
     for wrapper in wrappers:
         env = wrapper(env)

@@ -101,7 +101,7 @@ def test_recorded_episodes_hold_what_was_played_without_undone_turns(play, tmp_p
 
     assert [turn.action for turn in first.transitions] == ["go east"]
     assert (first.terminated, first.truncated) == (False, False)
-    assert (second.success, second.seed, second.extra) == (True, 1, {"options": {"length": 3}})
+    assert (second.success, second.seed, second.extra["options"]) == (True, 1, {"length": 3})
 
 
 def test_no_escape_codes_go_through_a_pipe(play) -> None:
