@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, cast
 
 import gymnasium as gym
@@ -33,12 +34,15 @@ def parse_settings(flag: str, words: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def make_text_env(env_id: str, settings: Mapping[str, Any]) -> gym.Env[str, str]:
-    """Make an environment that reports admissible commands where it can.
+def make_text_env(
+    env_id: str, settings: Mapping[str, Any], *, preferred: Mapping[str, Any] = MappingProxyType({})
+) -> gym.Env[str, str]:
+    """Make an environment that is named on the command line.
 
     Args:
         env_id: A registered id, or ``module:id``.
         settings: Keyword arguments of the environment class.
+        preferred: Further ones, for environments that have them; ``settings`` win.
 
     Raises:
         UnknownNameError: No such module, id or keyword argument.
@@ -54,8 +58,8 @@ def make_text_env(env_id: str, settings: Mapping[str, Any]) -> gym.Env[str, str]
     for setting in settings:
         if setting not in known:
             raise unknown_name(f"setting of {name}", setting, list(known))
-    infos = {"infos": ("admissible_commands",)} if "infos" in known else {}
-    return cast("gym.Env[str, str]", gym.make(name, **{**infos, **settings}))
+    defaults = {name: value for name, value in preferred.items() if name in known}
+    return cast("gym.Env[str, str]", gym.make(name, **{**defaults, **settings}))
 
 
 def _register(module: str) -> None:

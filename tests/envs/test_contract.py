@@ -40,7 +40,10 @@ SECTIONS = [
     "Episode end",
     "Information",
     "Arguments",
+    "Options",
+    "Splits",
     "Seeding",
+    "Differences from upstream",
     "Version history",
     "References",
 ]
