@@ -47,19 +47,31 @@ def make_text_env(
     Raises:
         UnknownNameError: No such module, id or keyword argument.
     """
-    module, _, name = env_id.rpartition(":")
-    if module:
-        _register(module)
-    if name not in gym.registry:
-        raise unknown_name("environment", name, [key for key in gym.registry if key.startswith("mise/")])
-    entry_point = gym.registry[name].entry_point
-    build: Any = Registry("environment", {}).load(entry_point) if isinstance(entry_point, str) else entry_point
+    name, build = find_environment(env_id)
     known = inspect.signature(build).parameters
     for setting in settings:
         if setting not in known:
             raise unknown_name(f"setting of {name}", setting, list(known))
     defaults = {name: value for name, value in preferred.items() if name in known}
     return cast("gym.Env[str, str]", gym.make(name, **{**defaults, **settings}))
+
+
+def find_environment(env_id: str) -> tuple[str, Any]:
+    """Return the registered id and the class (or function) that makes the environment.
+
+    Args:
+        env_id: A registered id, or ``module:id``, of which the module is imported first.
+
+    Raises:
+        UnknownNameError: No such module or id.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        _register(module)
+    if name not in gym.registry:
+        raise unknown_name("environment", name, [key for key in gym.registry if key.startswith("mise/")])
+    entry_point = gym.registry[name].entry_point
+    return name, Registry("environment", {}).load(entry_point) if isinstance(entry_point, str) else entry_point
 
 
 def _register(module: str) -> None:
