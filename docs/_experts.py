@@ -23,15 +23,15 @@ TREASURES: Final = (1, 10, 20, 30)
 
 def rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield the id, name and arguments of each row of a table."""
+    for level in mise_gym.envs.levels.LEVELS:
+        yield "mise/FTWP-v0", level, {"level": level}
+    for goals in ("human", "synthetic"):
+        yield "mise/WebShop-v0", goals, {"goals": goals}
     for rewards in mise_gym.envs.levels.CHALLENGES["tw-simple"]["rewards"]:
         yield "mise/TextWorld-v0", f"tw-simple, rewards={rewards}", {"challenge": "tw-simple", "settings": {"rewards": rewards}}
     for challenge, numbers in (("tw-coin_collector", COINS), ("tw-treasure_hunter", TREASURES)):
         for number in numbers:
             yield "mise/TextWorld-v0", f"{challenge}, level={number}", {"challenge": challenge, "settings": {"level": number}}
-    for level in mise_gym.envs.levels.LEVELS:
-        yield "mise/FTWP-v0", level, {"level": level}
-    for goals in ("human", "synthetic"):
-        yield "mise/WebShop-v0", goals, {"goals": goals}
 
 
 def measure(env_id: str, arguments: dict[str, Any], games: int) -> dict[str, list[float]]:

@@ -112,7 +112,7 @@ def _one_per_slot(what: str, given: Any, num_envs: int) -> list[Mapping[str, Any
 
 
 def _env_class(env_id: str) -> type[TextEnv]:
-    env_class: type[TextEnv] = Registry("environment", {row.id: row.entry_point for row in ENVS}).load(env_id)
+    env_class: type[TextEnv] = Registry("environment", {}).load(str(gym.spec(env_id).entry_point))
     return env_class
 
 
