@@ -48,6 +48,15 @@ def measure(env_id: str, arguments: dict[str, Any], games: int) -> dict[str, lis
     return {"expert_actions": lengths, "max_scores": scores}
 
 
+def write(table: dict[str, dict[str, Any]]) -> None:
+    """Write the file, a row a line."""
+    blocks = []
+    for env_id, its_rows in table.items():
+        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in its_rows.items())
+        blocks.append(f" {json.dumps(env_id)}: {{\n{lines}\n }}")
+    FILE.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
+
+
 def main() -> None:
     """Measure, and write or compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -62,11 +71,11 @@ def main() -> None:
             row = measure(env_id, kwargs, arguments.games)
         table.setdefault(env_id, {})[name] = row
         if not arguments.check:
-            FILE.write_text(json.dumps({**known, **table}, indent=1) + "\n")
+            write({env: {**known.get(env, {}), **table.get(env, {})} for env in {**known, **table}})
     if arguments.check and table != known:
         raise SystemExit("The experts act otherwise than docs/experts.json says. Run docs/_experts.py without --check.")
     if not arguments.check:
-        FILE.write_text(json.dumps(table, indent=1) + "\n")
+        write(table)
 
 
 if __name__ == "__main__":

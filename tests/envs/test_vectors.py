@@ -120,8 +120,8 @@ def test_equal_options_give_identical_starts_to_all_slots(env_id: str) -> None:
     assert list(again["task_id"]) == [infos["task_id"][1]] * 3
 
 
-def test_each_slot_can_have_options_of_its_own(env_id: str, vectorization: str) -> None:
-    envs = make_vector(env_id, vectorization=vectorization)
+def test_each_slot_can_have_options_of_its_own(env_id: str) -> None:
+    envs = make_vector(env_id)
     _, infos = envs.reset(options={"slots": [{"split": "valid"}, None], "split": "test"})
     envs.close()
 
