@@ -68,7 +68,9 @@ def _example(recording: Path) -> list[str]:
     last = f"({end} after {len(episode)} turns, progress {episode.progress:.0%})"
     name = recording.relative_to(DOCS.parent)
     note = f"Played with `{command}`; `mise-gym replay {name}` plays it again. Long lines are broken here, long pages cut."
-    return ["", "## Example", note, "", "```text", f"Task: {_folded(episode.task)}", "", *_turns(episode), "", last, "```"]
+    is_told = episode.task in episode.transitions[0].observation
+    task = [] if is_told else [f"Task: {_folded(episode.task)}", ""]
+    return ["", "## Example", note, "", "```text", *task, *_turns(episode), "", last, "```"]
 
 
 def _turns(episode: Episode) -> Iterator[str]:
@@ -76,6 +78,7 @@ def _turns(episode: Episode) -> Iterator[str]:
     progress = 0.0
     for turn in episode.transitions:
         gain = f"   (progress {turn.progress:.0%})" if turn.progress != progress else ""
+        gain += "" if turn.valid_action else "   (not understood)"
         progress = turn.progress
         yield f"\n> {turn.action}{gain}\n\n{_folded(turn.next_observation.strip())}"
 
@@ -92,13 +95,18 @@ def _expert_table(env_id: str) -> list[str]:
     rows = json.loads((DOCS / "experts.json").read_text()).get(env_id, {})
     if not rows:
         return []
-    games = len(next(iter(rows.values()))["expert_actions"])
-    note = f"What the expert needs in {games} training games of each kind: median, and the shortest and the longest."
+    note = "How many actions the expert takes in training games of each kind: median, and the fewest and the most."
     header = ["| games | actions of the expert | maximum score |", "|---|---|---|"]
-    lines = [
-        f"| {_row_name(name)} | {_spread(row['expert_actions'])} | {_spread(row['max_scores'])} |" for name, row in rows.items()
+    spreads = {name: (_spread(row["expert_actions"]), _spread(row["max_scores"])) for name, row in rows.items()}
+    lines = [f"| {_row_name(name)} | {actions} | {scores} |" for name, (actions, scores) in spreads.items()]
+    goals = {name: row["goals"] for name, row in rows.items() if "goals" in row}
+    counts = [
+        f"- {name} goals of the generated catalogue: "
+        + ", ".join(f"{number:,} {split}" for split, number in splits.items())
+        + "."
+        for name, splits in goals.items()
     ]
-    return ["", "## Tasks", note, "", *header, *lines]
+    return ["", "## Tasks", note, "", *header, *lines, *([""] if counts else []), *counts]
 
 
 def _row_name(name: str) -> str:

@@ -51,4 +51,5 @@ def test_the_table_says_what_the_expert_does(experts: Any, name: str) -> None:
 
     measured = experts.measure(env_id, arguments, games=2)
 
-    assert measured == {key: values[:2] for key, values in written.items()}
+    assert measured["expert_actions"] == written["expert_actions"][:2]
+    assert measured.get("goals") == written.get("goals")

@@ -110,6 +110,24 @@ def test_recorded_episodes_replay_exactly(env_id: str, name: str, capsys: pytest
     assert capsys.readouterr().out.startswith("3 episodes replayed exactly")
 
 
+def test_what_a_vector_recorded_replays_exactly(env_id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    envs = gym.make_vec(
+        env_id,
+        num_envs=2,
+        vectorization_mode="sync",
+        wrappers=[lambda env: RecordTrajectories(env, "runs")],
+        max_turns=1,
+        **FEW_GAMES.get(env_id, {}),
+    )
+    envs.reset(seed=1)
+    for _ in range(3):
+        envs.step(("look", "xyzzy"))
+    envs.close()
+
+    assert main(["replay", *map(str, Path("runs").iterdir())]) == 0
+    assert capsys.readouterr().out == "4 episodes replayed exactly (4 turns).\n"
+
+
 def test_a_replay_gives_the_recorded_episode(env_id: str) -> None:
     record(env_id, "e.jsonl")
 
