@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     name, build = find_environment(arguments.id)
     facts = describe(name, build)
     if arguments.json:
-        print(json.dumps(facts, indent=2))
+        print(json.dumps(facts, indent=2, default=str))
         return 0
     settings = "\n".join(f"  {argument} = {default!r}" for argument, default in facts["arguments"].items())
     print(f"{name}\n\n{_plain(inspect.getdoc(build) or '')}\n")

@@ -149,6 +149,12 @@ def test_a_file_chooses_only_among_what_is_registered(
     assert sentence in capsys.readouterr().err
 
 
+def test_a_file_does_not_choose_which_program_is_run(recording: Path) -> None:
+    change(recording, forge(kwargs={"chromium": "/bin/evil", "chromedriver": "/bin/evil"}))
+
+    assert main(["replay", str(recording)]) == 0
+
+
 def test_a_reward_inside_the_recorder_is_refused_with_the_remedy(
     corridor: gym.Env[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,7 @@ def test_the_specification_makes_the_same_environment(env_id: str, wrapper: Any,
 
 
 @pytest.mark.filterwarnings("ignore:.*Box observation space.*:UserWarning", "ignore:.*WARN.*:UserWarning")
+@pytest.mark.parametrize("env_id", [env_id for env_id in IDS if env_id != "mise/ScienceWorld-v0"])  # slow to reset a dozen times
 @every_wrapper
 def test_gymnasiums_checker_is_content(env_id: str, wrapper: Any, arguments: dict[str, Any]) -> None:
     env = wrapper(make(env_id, infos=("admissible_commands",)), **arguments)

@@ -18,6 +18,9 @@ from mise_gym.trajectories import SUFFIXES, EpisodeWriter
 MADE_AS: Final = "environment"
 """Key in ``Episode.extra``: how the environment was made."""
 
+OF_THE_MACHINE: Final = ("chromedriver", "chromium", "render_mode")
+"""Arguments that are neither kept nor taken from a file: a recording must not choose which program is run."""
+
 
 class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     """Appends every episode to a file of recorded episodes (see ``mise_gym.trajectories``) as soon as it ends.
@@ -100,11 +103,17 @@ def made_as(env: gym.Env[Any, Any]) -> dict[str, Any] | None:
     if spec is None:
         return None
     wrappers = [[wrapper.name, wrapper.kwargs] for wrapper in spec.additional_wrappers]
-    made = {"id": spec.id, "kwargs": spec.kwargs, "max_episode_steps": spec.max_episode_steps, "wrappers": wrappers}
+    kwargs = without_machine(spec.kwargs)
+    made = {"id": spec.id, "kwargs": kwargs, "max_episode_steps": spec.max_episode_steps, "wrappers": wrappers}
     try:
         return as_json(made)
     except TypeError:
         return None
+
+
+def without_machine(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments of an environment without those ``OF_THE_MACHINE``."""
+    return {name: value for name, value in kwargs.items() if name not in OF_THE_MACHINE}
 
 
 def as_json(mapping: Mapping[str, Any]) -> dict[str, Any]:

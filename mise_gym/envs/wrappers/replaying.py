@@ -9,7 +9,7 @@ import numpy as np
 from mise_gym.envs.wrappers.action_parser import ActionParser
 from mise_gym.envs.wrappers.admissible import AdmissibleCommands
 from mise_gym.envs.wrappers.history import History
-from mise_gym.envs.wrappers.recording import MADE_AS
+from mise_gym.envs.wrappers.recording import MADE_AS, without_machine
 from mise_gym.errors import ConfigError, TrajectoryFormatError
 from mise_gym.recorder import EpisodeRecorder
 from mise_gym.registry import unknown_name
@@ -44,7 +44,8 @@ def remake(episode: Episode) -> gym.Env[str, str]:
         )
     if made["id"] not in gym.registry:
         raise unknown_name("environment", made["id"], [name for name in gym.registry if name.startswith("mise/")])
-    env: gym.Env[str, str] = gym.make(made["id"], max_episode_steps=made["max_episode_steps"], **made["kwargs"])
+    kwargs = without_machine(made["kwargs"])
+    env: gym.Env[str, str] = gym.make(made["id"], max_episode_steps=made["max_episode_steps"], **kwargs)
     for name, kwargs in made["wrappers"]:
         if name not in _WRAPPERS:
             raise ConfigError(
