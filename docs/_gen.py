@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import statistics
 import textwrap
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def _example(recording: Path) -> list[str]:
         return []
     (episode,) = read_episodes(recording)
     made, chosen = episode.extra[MADE_AS], episode.extra.get("options", {})
-    words = [f"--setting {name}={value}" for name, value in made["kwargs"].items() if name not in ("infos", "challenge")]
+    words = [f"--setting {_word(name, value)}" for name, value in made["kwargs"].items() if name not in ("infos", "challenge")]
     words += [f"--option {name}={value}" for name, value in chosen.items()]
     command = " ".join(["mise-gym play", made["id"], f"--seed {episode.seed}", *words])
     end = "won" if episode.success else "lost" if episode.terminated else "the step limit"
@@ -71,6 +72,11 @@ def _example(recording: Path) -> list[str]:
     is_told = episode.task in episode.transitions[0].observation
     task = [] if is_told else [f"Task: {_folded(episode.task)}", ""]
     return ["", "## Example", note, "", "```text", *task, *_turns(episode), "", last, "```"]
+
+
+def _word(name: str, value: Any) -> str:
+    text = f"{name}={value}" if isinstance(value, str) else f"{name}={json.dumps(value)}"
+    return shlex.quote(text)
 
 
 def _turns(episode: Episode) -> Iterator[str]:
