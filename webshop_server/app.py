@@ -88,7 +88,8 @@ def _finish(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
-    logger.info("%s %r %d", request.method, request.full_path.rstrip("?"), response.status_code)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s %r %d", request.method, request.full_path.rstrip("?"), response.status_code)
     return response
 
 

@@ -94,7 +94,7 @@ def _shades(colour: str) -> dict[str, str]:
         "dark": _hex(hue, lightness * 0.72, saturation),
         "light": _hex(hue, lightness + (1 - lightness) * 0.3, saturation),
         "pale": _hex(hue, 0.93, saturation * 0.6),
-        "back": _hex(hue, 0.95, min(saturation, 0.35)),
+        "back": _hex(hue, 0.95 if lightness < 0.85 else 0.84, min(saturation, 0.35)),
         "shadow": _hex(hue, 0.2, min(saturation, 0.3)),
         "ink": _hex(hue, 0.2, min(saturation, 0.25)),
     }
