@@ -62,8 +62,11 @@ class View:
         self._has_scores = has_scores
 
     def link(self, label: str) -> str | None:
-        """Return the address that a click on ``label`` leads to; ``None`` if it cannot be clicked."""
-        return f"{self.address}/click?name={quote(label, safe='', errors='replace')}" if label in self.clicks else None
+        """Return the address that a click on ``label`` leads to; ``None`` if it cannot be clicked, or not be written."""
+        try:
+            return f"{self.address}/click?name={quote(label, safe='')}" if label in self.clicks else None
+        except UnicodeEncodeError:
+            return None
 
     @property
     def can_search(self) -> bool:
