@@ -8,7 +8,7 @@ from webshop_server.engine.importer import import_catalogue
 
 SCRIPT = "</script><script>alert(1)</script>"
 ODD: dict[str, Any] = SHOES | {
-    "asin": "B/0?#&\"<1",
+    "asin": 'B/0?#&"<1',
     "name": f"Odd shoes {SCRIPT} \ud800 ${{x}} `{{{{ 7*7 }}}}`",
     "full_description": f"{SCRIPT}<img src=x onerror=alert(1)>",
     "small_description": [SCRIPT, ""],

@@ -19,10 +19,15 @@ Request = tuple[str, str, str, bytes]
 LETTERS: Final = "aZ09-_.,:;/\\%[](){}<>'\"`$&=?#+ \t\n\r\0\x7fé٣中\u2028\ud800\U0001f600"
 LABELS = ["back to search", "< prev", "next >", "description", "features", "reviews", "attributes", "buy now", "red", "8", "9.5",
           "navy | grey", 'b/0?#&"<1', "b000000001", "b000000009", "a [b]", "'\"><b>", "search", SCRIPT]  # fmt: skip
-texts = st.one_of(st.sampled_from([*LABELS, "odd shoes", "rubber sole", "../../etc/passwd", "%s%n", "0", "-1", "٣"]), st.text(LETTERS, max_size=12))
+texts = st.one_of(
+    st.sampled_from([*LABELS, "odd shoes", "rubber sole", "../../etc/passwd", "%s%n", "0", "-1", "٣"]),
+    st.text(LETTERS, max_size=12),
+)
 segments = texts.map(lambda text: quote(text, safe="", errors="surrogatepass"))
 steps = st.one_of(st.integers(0, 30).map(str), segments)
-visit_paths = st.tuples(st.just("/s/{visit}/"), steps, st.sampled_from(["", "/search", "/click", "/buy", "/", "//x"])).map("".join)
+visit_paths = st.tuples(st.just("/s/{visit}/"), steps, st.sampled_from(["", "/search", "/click", "/buy", "/", "//x"])).map(
+    "".join
+)
 other_paths = st.one_of(
     st.sampled_from(["/", "/visits", "/static/shop.css", "/static/icon.svg"]),
     segments.map("/pictures/{}.svg".format),
@@ -72,9 +77,7 @@ def test_some_requests_are_answered(app: Flask, wanted: list[Request]) -> None:
 
 @pytest.mark.slow
 @given(st.lists(requests, min_size=20, max_size=20))
-@settings(
-    max_examples=500, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=500, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 def test_ten_thousand_requests_are_answered(app: Flask, wanted: list[Request]) -> None:
     assert max(answers(app, wanted)) < 500
 

@@ -69,7 +69,9 @@ class TestText:
 
 
 class TestAddresses:
-    @pytest.mark.parametrize("path", ["/s/nobody/0", "/s/x/0/search?q=tea", "/s/x/0/click?name=tea", "/s/fixed_x/0", "/s/fixed_999999/0"])
+    @pytest.mark.parametrize(
+        "path", ["/s/nobody/0", "/s/x/0/search?q=tea", "/s/x/0/click?name=tea", "/s/fixed_x/0", "/s/fixed_999999/0"]
+    )
     def test_an_unknown_visit_is_not_found(self, client: FlaskClient, path: str) -> None:
         response = client.get(path)
 
@@ -95,7 +97,9 @@ class TestAddresses:
     def test_nonsense_on_the_start_page_is_refused(self, client: FlaskClient, path: str) -> None:
         assert client.get(path).status_code == 400
 
-    @pytest.mark.parametrize("name", ["nothing.svg", "../../etc/passwd.svg", "%2e%2e/app.svg", "B000000001.png", ".svg", "%00.svg"])
+    @pytest.mark.parametrize(
+        "name", ["nothing.svg", "../../etc/passwd.svg", "%2e%2e/app.svg", "B000000001.png", ".svg", "%00.svg"]
+    )
     def test_a_picture_is_found_by_its_product_only(self, client: FlaskClient, name: str) -> None:
         assert client.get(f"/pictures/{name}").status_code == 404
 
@@ -123,7 +127,10 @@ class TestLimits:
     def test_pages_of_results_come_in_order_only(self, app: Flask) -> None:
         shopper = Shopper(app).search("shoes").click("next >", "next >")
 
-        assert (shopper.state["url"].rpartition("/")[2], shopper.state["clickables"]) == ("3", ["back to search", "< prev", "next >"])
+        assert (shopper.state["url"].rpartition("/")[2], shopper.state["clickables"]) == (
+            "3",
+            ["back to search", "< prev", "next >"],
+        )
 
     def test_the_store_of_visits_is_bounded(self, tmp_path: Path) -> None:
         app = create_app(ShopConfig(catalogue=odd_catalogue(tmp_path), most_visits=3))

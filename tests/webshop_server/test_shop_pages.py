@@ -214,4 +214,3 @@ def test_a_goal_given_in_full_can_be_shopped_for(app: Flask) -> None:
 
     assert visit.errand.task_id.startswith('{"asin"')
     assert app.test_client().get(f"/s/{visit.id}/0").status_code == 200
-
