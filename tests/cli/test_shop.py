@@ -15,14 +15,17 @@ import pytest
 
 import mise_gym  # noqa: F401  # registers mise/WebShop-v0
 from mise_gym.cli import main
+from mise_gym.cli import shop as ours
 from mise_gym.cli.shop import PurchaseRecorder, episode_of
 from mise_gym.envs.wrappers import replay
 from mise_gym.trajectories import EpisodeWriter, read_episodes
 from tests.webshop_server.shopper import Shopper
 from tests.webshop_server.small_shop import small_catalogue
+from webshop_server import command as theirs
 from webshop_server.app import create_app
 from webshop_server.config import ShopConfig
-from webshop_server.purchase import Purchase
+from webshop_server.purchase import Errand, Purchase
+from webshop_server.storefront import Storefront
 
 SETTINGS: dict[str, object] = {"quirks": "upstream", "show_attributes": False}
 WAY = ["search[alderway trail shoes]", "click[b000000001]", "click[red]", "click[features]", "click[< prev]", "click[buy now]"]
@@ -66,9 +69,6 @@ def test_visits_of_many_threads_are_whole_lines(folder: Path, tmp_path: Path, na
 
 
 def test_a_goal_given_in_full_can_be_played_again(folder: Path) -> None:
-    from webshop_server.purchase import Errand
-    from webshop_server.storefront import Storefront
-
     purchases: list[Purchase] = []
     front = Storefront(ShopConfig(catalogue=folder, on_purchase=purchases.append))
     visit, step = front.open_visit(Errand(goal=front.errand("human", 1).goal)), 0
@@ -139,9 +139,6 @@ def test_the_command_serves_records_and_ends_with_ctrl_c(folder: Path, tmp_path:
 
 
 def test_the_options_of_both_commands_are_the_same_but_for_recording() -> None:
-    from mise_gym.cli import shop as ours
-    from webshop_server import command as theirs
-
     options = []
     for module in (ours, theirs):
         parser = argparse.ArgumentParser()

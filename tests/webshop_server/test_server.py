@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.core_only import run_with_the_core_only
 from tests.webshop_server.small_shop import small_catalogue
 from webshop_server.config import ShopConfig
 from webshop_server.engine.session import Session
@@ -154,6 +155,25 @@ def test_two_hundred_visits_at_once_are_not_mixed_up(server: ShopServer) -> None
 
     with ThreadPoolExecutor(40) as pool:
         assert [wrong for wrong in pool.map(shop, range(200)) if wrong] == []
+
+
+@pytest.mark.slow
+def test_a_crowd_that_checks_every_page_finds_nothing_wrong() -> None:
+    script = Path(__file__).parents[2] / "examples" / "benchmarks" / "webshop_load.py"
+    command = [sys.executable, str(script), "--sessions", "200", "--seconds", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wrong: 0" in done.stdout
+
+
+def test_without_the_extra_it_says_what_to_install(config: ShopConfig, tmp_path: Path) -> None:
+    words = ["webshop_server", "--port", "0", "--catalogue", str(config.catalogue)]
+    program = f"import runpy; sys.argv = {words}; runpy.run_module('webshop_server', run_name='__main__')"
+    done = run_with_the_core_only(tmp_path, program)
+
+    assert done.returncode == 2
+    assert done.stderr == "webshop_server: waitress is not installed. Run: pip install 'mise-gym[webshop]'\n"
 
 
 @pytest.mark.integration

@@ -54,6 +54,11 @@ class TestStart:
         assert all(word in errand.goal.instruction_text.lower() for errand in found.errands for word in wanted.lower().split())
         assert "No errands here." in app.test_client().get("/?q=zeppelin").text
 
+    def test_a_search_says_when_it_did_not_look_at_all_goals(self, config: ShopConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("webshop_server.storefront.MOST_SEARCHED", 10)
+
+        assert "among the first 10 of 120." in create_app(config).test_client().get("/?q=for").text
+
     @pytest.mark.parametrize("kind", ["human", "synthetic"])
     def test_pages_follow_each_other_without_gap_and_end(self, app: Flask, kind: str) -> None:
         pages = [storefront(app).goal_page(kind, "", number) for number in (1, 2, 9_999_999)]  # type: ignore[arg-type]
