@@ -6,7 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -36,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_catalogue(tmp_path_factory.mktemp("shop")).folder
 
 
-def shop(folder: Path, recorder: PurchaseRecorder, way: list[str], **settings: object) -> Shopper:
+def buy_shoes(folder: Path, recorder: Callable[[Purchase], None], way: list[str], **settings: object) -> Shopper:
     shopper = Shopper(create_app(ShopConfig(catalogue=folder, on_purchase=recorder, **settings)), goal=1)  # type: ignore[arg-type]
     for action in way:
         shopper.act(action)
@@ -45,7 +48,7 @@ def shop(folder: Path, recorder: PurchaseRecorder, way: list[str], **settings: o
 
 def test_a_visit_is_recorded_and_the_environment_plays_it_again_with_equal_rewards(folder: Path, tmp_path: Path) -> None:
     with EpisodeWriter(tmp_path / "people.jsonl") as writer:
-        shopper = shop(folder, PurchaseRecorder(writer, SETTINGS), WAY)
+        shopper = buy_shoes(folder, PurchaseRecorder(writer, SETTINGS), WAY)
     (episode,) = read_episodes(tmp_path / "people.jsonl")
     env = gym.make("mise/WebShop-v0", catalogue=str(folder), **episode.extra["settings"])
 
@@ -55,17 +58,28 @@ def test_a_visit_is_recorded_and_the_environment_plays_it_again_with_equal_rewar
     env.close()
 
 
-@pytest.mark.parametrize("name", ["people.jsonl", "people.jsonl.gz"])
-def test_visits_of_many_threads_are_whole_lines(folder: Path, tmp_path: Path, name: str) -> None:
-    with EpisodeWriter(tmp_path / name) as writer:
-        recorder = PurchaseRecorder(writer, SETTINGS)
-        threads = [threading.Thread(target=shop, args=(folder, recorder, WAY[:2] + WAY[-1:])) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+def test_visits_that_end_at_the_same_time_are_written_one_after_the_other(folder: Path) -> None:
+    class SlowDisk:
+        path = Path("people.jsonl")
+        num_writing = 0
+        written: ClassVar[list[int]] = []
 
-    assert [len(episode) for episode in read_episodes(tmp_path / name)] == [3] * 8
+        def write(self, episode: object) -> None:
+            self.num_writing += 1
+            time.sleep(0.01)
+            self.written.append(self.num_writing)
+            self.num_writing -= 1
+
+    purchases: list[Purchase] = []
+    buy_shoes(folder, purchases.append, WAY[:2] + WAY[-1:])
+    recorder = PurchaseRecorder(SlowDisk(), SETTINGS)  # type: ignore[arg-type]  # a writer with a slow disk
+    threads = [threading.Thread(target=recorder, args=purchases) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert SlowDisk.written == [1, 1, 1, 1]
 
 
 def test_a_goal_given_in_full_can_be_played_again(folder: Path) -> None:
@@ -88,7 +102,7 @@ def test_a_full_disk_is_told_and_the_shop_goes_on(folder: Path, capsys: pytest.C
         def write(self, episode: object) -> None:
             raise OSError(28, "No space left on device")
 
-    shopper = shop(folder, PurchaseRecorder(FullDisk(), SETTINGS), WAY)  # type: ignore[arg-type]  # a writer whose disk is full
+    shopper = buy_shoes(folder, PurchaseRecorder(FullDisk(), SETTINGS), WAY)  # type: ignore[arg-type]  # a writer whose disk is full
 
     assert shopper.state["done"]
     assert capsys.readouterr().err == "mise-gym: A visit could not be recorded: No space left on device: 'people.jsonl'.\n"

@@ -70,7 +70,14 @@ def status_of(app: Flask, request: Request) -> int:
 
 
 @given(st.lists(requests, min_size=5, max_size=5))
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 def test_some_requests_are_answered(app: Flask, wanted: list[Request]) -> None:
     assert max(answers(app, wanted)) < 500
 
