@@ -29,25 +29,6 @@ def load_game(path: Path) -> Any:
         ) from error
 
 
-def apply_command(progress: Any, inform7: Any, command: str) -> Any:
-    """Apply a command to a game's logic and return its action, or ``None`` if it does nothing.
-
-    Of several actions with the same command, the one with the most preconditions happens in the compiled game.
-
-    Args:
-        progress: TextWorld's ``GameProgression``, which is changed.
-        inform7: TextWorld's ``Inform7Game`` of the same game.
-        command: A text command.
-    """
-    valid = sorted(progress.valid_actions, key=lambda action: len(action.preconditions), reverse=True)
-    commands = inform7.gen_commands_from_actions(valid)
-    if command not in commands:
-        return None
-    action = valid[commands.index(command)]
-    progress.update(action)
-    return action
-
-
 def fingerprint_of(document: Mapping[str, Any]) -> str:
     """Return a hash of what a game contains: its facts by the names of things, its goal and its recipe.
 

@@ -34,6 +34,15 @@ CHALLENGES: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyTyp
         "tw-simple": {"rewards": ("dense", "balanced", "sparse"), "goal": ("detailed", "brief", "none"), "test": (False, True)},
         "tw-coin_collector": {"level": tuple(range(1, 301))},
         "tw-treasure_hunter": {"level": tuple(range(1, 31))},
+        "custom": {
+            "rooms": (5, *range(1, 5), *range(6, 51)),
+            "objects": (10, *range(1, 10), *range(11, 101)),
+            "quests": (1, *range(2, 11)),
+            "quest_length": (5, *range(1, 5), *range(6, 31)),
+            "quest_breadth": (1, *range(2, 11)),
+            "theme": ("house", "basic"),
+            "adjectives": (False, True),
+        },
     }
 )
 """Generator -> setting -> the values it may have, the default first."""
@@ -50,7 +59,7 @@ class GameFamily:
     """All games of one generator with one choice of settings; a seed picks one of them."""
 
     challenge: str
-    """Name of a generator built into TextWorld: "tw-cooking", "tw-simple", "tw-coin_collector" or "tw-treasure_hunter"."""
+    """Name of a generator built into TextWorld: "tw-cooking" or a key of ``CHALLENGES``."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The generator's settings, without its seed and split."""
     name: str = ""
