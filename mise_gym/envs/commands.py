@@ -1,8 +1,8 @@
 """What a text of an agent becomes before it reaches the interpreter of a text game.
 
 The interpreter is C code inside our process: a NUL character kills it, "save" writes files, "restart" cuts the game loose from
-the state that is tracked beside it, "open fridge. take egg" is two commands, and a backslash begins a command to the interpreter's
-own console. So only one plain command is passed on.
+the state that is tracked beside it, "open fridge. take egg" is two commands, and a backslash begins a command to the console of
+the interpreter. So only one plain command is passed on.
 """
 
 import re

@@ -13,12 +13,16 @@ from mise_gym.extras import require
 def load_game(path: Path) -> Any:
     """Return TextWorld's description of a game (the ``.json`` file beside ``path``).
 
+    The competition's files have the recipe and the walkthrough in a section ``extras``, which is added to the metadata.
+
     Raises:
         GameFileError: There is none, or it is not TextWorld's.
     """
     description = path.with_suffix(".json")
     try:
-        return require("textworld").Game.load(str(description))
+        document = json.loads(description.read_text(encoding="utf-8"))
+        game = require("textworld").Game.deserialize(document)
+        game.metadata = {**document.get("extras", {}), **game.metadata}
     except FileNotFoundError as error:
         raise GameFileError(
             f"{str(path)!r} has no {description.name!r} beside it, which describes the game. Copy both files of the game."
@@ -27,6 +31,7 @@ def load_game(path: Path) -> Any:
         raise GameFileError(
             f"{str(description)!r} is not a TextWorld game description ({error!r}). Copy the game again or make it anew."
         ) from error
+    return game
 
 
 def fingerprint_of(document: Mapping[str, Any]) -> str:

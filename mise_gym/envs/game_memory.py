@@ -71,8 +71,7 @@ class GameMemory:
 
     def walkthrough(self) -> list[str]:
         """Return the generator's own solution; empty if it left none."""
-        metadata = self.game.metadata
-        commands = metadata.get("walkthrough") or metadata.get("extras", {}).get("walkthrough")
+        commands = self.game.metadata.get("walkthrough")
         if not commands:
             commands = next((quest.commands for quest in reversed(self.game.quests) if quest.commands), [])
         return [str(command) for command in commands]
