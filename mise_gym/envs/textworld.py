@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 from mise_gym.envs.base import RewardMode, Scene, Task, TextEnv
 from mise_gym.envs.game_memory import INTERPRETERS
@@ -13,8 +13,6 @@ from mise_gym.envs.levels import check_split, game_family
 from mise_gym.envs.textworld_session import GameSession
 from mise_gym.errors import ConfigError, MiseError, SimulatorCrashed
 from mise_gym.registry import unknown_name
-
-_QUEST_INFOS: Final = frozenset({"policy_commands", "intermediate_reward"})
 
 
 class TextWorldEnv(TextEnv):
@@ -160,12 +158,7 @@ class TextWorldEnv(TextEnv):
     def _start(self, options: Mapping[str, Any]) -> tuple[Task, Scene]:
         split, path = choose_game(self._source, options.get("game"), options.get("split"), self.split, self.np_random)
         self._release()
-        self._session = GameSession(
-            path,
-            track_quests=bool(_QUEST_INFOS.intersection(self.infos)),
-            memoise=self._memoise,
-            interpreters=self._interpreters,
-        )
+        self._session = GameSession(path, memoise=self._memoise, interpreters=self._interpreters)
         return Task(goal=self._session.goal, task_id=path.stem, split=split), self._scene_now()
 
     def _act(self, action: str) -> Scene:

@@ -23,8 +23,6 @@ class GameSession:
 
     Args:
         path: A ``.z8`` file with its ``.json`` file beside it.
-        track_quests: Whether the tracker follows the quests, as ``policy_commands`` and ``intermediate_reward`` need; costs 2 to
-            10 ms per command that is not known yet.
         memoise: Whether exchanges are remembered beyond this session, and known ones taken from memory.
         interpreters: Where the interpreter comes from.
 
@@ -33,9 +31,7 @@ class GameSession:
         SimulatorCrashed: The interpreter ended at the very start of the story.
     """
 
-    def __init__(
-        self, path: Path, *, track_quests: bool = False, memoise: bool = True, interpreters: Interpreters = INTERPRETERS
-    ) -> None:
+    def __init__(self, path: Path, *, memoise: bool = True, interpreters: Interpreters = INTERPRETERS) -> None:
         self.path = path
         self.refused_actions = 0
         """How many actions were answered here instead of being passed on."""
@@ -44,7 +40,6 @@ class GameSession:
         with self._guarded("its opening"):
             self._memory = MEMORIES.of(path, interpreters)
         self._memoise = memoise
-        self._track_quests = track_quests
         self._node = self._before = self._memory.root if memoise else Node(self._memory.root.exchange)
         self._refusal: Exchange | None = None
         self._path: list[tuple[str, Node]] = []
@@ -109,10 +104,10 @@ class GameSession:
 
     def intermediate_reward(self) -> int:
         """Return 1 if the last action came nearer to the end of the winning plan, -1 if it led away or lost, otherwise 0."""
-        after, before = self._plan(), self._before.known.get("plan")
         if self.exchange.is_won or self.exchange.is_lost:
             return 1 if self.exchange.is_won else -1
-        if self._before is self._node or before is None:
+        before, after = self._plan_before(), self._plan()
+        if before is None:
             return 0
         nearer, farther = len(before) > len(after or ()), len(before) < len(after or ())
         return nearer - farther
@@ -137,8 +132,17 @@ class GameSession:
 
     def _plan(self) -> list[str] | None:
         """Return the winning plan from here; ``None`` if there is none."""
-        plan: list[str] | None = self._find_out("plan", lambda: self._tracked().plan())
+        plan: list[str] | None = self._find_out("plan", lambda: self._tracked(quests=True).plan())
         return plan
+
+    def _plan_before(self) -> list[str] | None:
+        """Return the winning plan from where the last action was taken; ``None`` if there is none."""
+        if "plan" not in self._before.known and self._before is not self._node:
+            tracker = Tracker(self._memory.rulebook, track_quests=True)
+            for _, node in self._path[:-1]:
+                tracker.follow(node.events)
+            self._before.known["plan"] = tracker.plan()
+        return self._plan() if self._before is self._node else self._before.known["plan"]
 
     def _find_out(self, what: str, read: Callable[[], Any]) -> Any:
         """Return something about the current moment, from memory if it was read before."""
@@ -146,10 +150,11 @@ class GameSession:
             self._node.known[what] = read()
         return self._node.known[what]
 
-    def _tracked(self) -> Tracker:
-        """Return the tracker at the current moment."""
-        if self._tracker is None:
-            self._tracker = Tracker(self._memory.rulebook, track_quests=self._track_quests)
+    def _tracked(self, *, quests: bool = False) -> Tracker:
+        """Return the tracker at the current moment, from now on with the quests if they are asked for."""
+        if self._tracker is None or (quests and not self._tracker.track_quests):
+            self._tracker = Tracker(self._memory.rulebook, track_quests=quests)
+            self._events_tracked = 0
         with self._guarded("tracking the world"):
             for _, node in self._path[self._events_tracked :]:
                 self._tracker.follow(node.events)

@@ -95,6 +95,8 @@ class Tracker:
     """
 
     def __init__(self, rulebook: Rulebook, *, track_quests: bool) -> None:
+        self.track_quests = track_quests
+        """Whether the quests are followed."""
         self._rulebook = rulebook
         self._progress = rulebook.beginning(track_quests)
         self._facts = frozenset(self._progress.state.facts)
