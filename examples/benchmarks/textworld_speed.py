@@ -24,8 +24,10 @@ import textworld.gym
 from tqdm import tqdm
 
 import mise_gym  # noqa: F401  # registers the ids
-from mise_gym.envs.games import make_games
+from mise_gym.envs.games import make_game
+from mise_gym.envs.levels import CHALLENGES, game_family
 
+GAMES = ("hard", "tw-simple", "tw-coin_collector")
 ADMISSIBLE = ("admissible_commands",)
 TEXTS = ("look", "inventory")
 WAYS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
@@ -47,7 +49,7 @@ def start_theirs(path: Path, infos: Sequence[str]) -> Any:
 
 def start_ours(path: Path, infos: Sequence[str], *, memoise: bool) -> Any:
     """Return the same environment of mise_gym, with the one game that it plays already known."""
-    env = gym.make("mise/FTWP-v0", games=path, infos=infos, memoise=memoise, max_turns=None).unwrapped
+    env = gym.make("mise/TextWorld-v0", games=path, infos=infos, memoise=memoise, max_turns=None).unwrapped
     env.reset()
     return env
 
@@ -80,7 +82,7 @@ def play(env: Any, actions: Sequence[str], last: Sequence[str] = ()) -> tuple[fl
 def measure(path: Path, episodes: int, turns: int) -> Iterator[tuple[str, float, float]]:
     """Yield what was measured, and milliseconds of ``textworld.gym`` and of mise_gym."""
     scripts = random_episodes(path, turns, np.random.default_rng(0))
-    for name, every_turn, last, memoise in tqdm(WAYS, unit="way"):
+    for name, every_turn, last, memoise in WAYS:
         theirs, ours = start_theirs(path, (*every_turn, *last)), start_ours(path, every_turn, memoise=memoise)
         for number in range(episodes + 1):
             actions = next(scripts)
@@ -97,19 +99,21 @@ def main() -> None:
     """Print milliseconds and ratios."""
     warnings.simplefilter("ignore")  # jericho knows none of TextWorld's games
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--level", default="hard", help="difficulty of the game (default: %(default)s)")
-    parser.add_argument("--episodes", type=int, default=15, help="episodes per row (default: %(default)s)")
+    parser.add_argument("--games", nargs="+", default=GAMES, metavar="NAME", help="generators, or levels of cooking games")
+    parser.add_argument("--episodes", type=int, default=9, help="episodes per row (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=40, help="most turns per episode (default: %(default)s)")
     parser.add_argument("--fast", action="store_true", help="two short episodes per row")
     arguments = parser.parse_args()
     episodes, turns = (2, 10) if arguments.fast else (arguments.episodes, arguments.turns)
-    (path,) = make_games(arguments.level, "train", 1)
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for what, theirs, ours in measure(path, episodes, turns):
-        found[what].append((theirs, ours))
-    for what, pairs in sorted(found.items(), key=lambda item: item[0].startswith("episode")):
-        theirs, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"{what}: textworld.gym {theirs:.2f} ms, mise_gym {ours:.3f} ms, {theirs / ours:.1f} times faster")
+    for name in tqdm(arguments.games, unit="game"):
+        path = make_game(game_family(name, None, None) if name in CHALLENGES else name, "train", 0)
+        found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for what, theirs, ours in measure(path, episodes, turns):
+            found[what].append((theirs, ours))
+        tqdm.write(f"{name} ({path.stem})")
+        for what, pairs in found.items():
+            theirs, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+            tqdm.write(f"  {what}: textworld.gym {theirs:.1f} ms, mise_gym {ours:.2f} ms, {theirs / ours:.2f} times faster")
 
 
 if __name__ == "__main__":

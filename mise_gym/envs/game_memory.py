@@ -18,7 +18,7 @@ _IDLE_INTERPRETERS: Final = 64
 _CAPACITY: Final = 100_000
 """Most moments remembered in this process, over all games; one costs 1 to 5 kB, depending on what is asked for."""
 _GAME: Final = 250
-"""What a game counts besides, in moments: its description takes about 0.6 MB."""
+"""What a game counts besides, in moments: its description takes 0.6 MB, and its rulebook up to as much."""
 _READ: Final = "examine cookbook"
 
 INTERPRETERS: Final = InterpreterPool(_IDLE_INTERPRETERS)

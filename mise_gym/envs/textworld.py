@@ -53,10 +53,13 @@ class TextWorldEnv(TextEnv):
     - ``challenge``: "tw-cooking", "tw-simple", "tw-coin_collector", "tw-treasure_hunter" or "custom" (a quest of chosen length
       in a world of chosen size).
     - ``level``: difficulty of cooking games, such as "recipe1+take1+cook+cut+open".
-    - ``settings``: settings of the other generators, such as ``{"rewards": "sparse"}`` or ``{"rooms": 3, "quest_length": 4}``.
+    - ``settings``: settings of the other generators, such as ``{"rewards": "sparse"}``: ``rewards``, ``goal`` and ``test`` of
+      "tw-simple"; ``level`` of "tw-coin_collector" and "tw-treasure_hunter"; ``rooms``, ``objects``, ``quests``,
+      ``quest_length``, ``quest_breadth``, ``theme`` and ``adjectives`` of "custom".
     - ``num_games``: generated games per split, a number or a mapping from split to number.
     - ``games``: a ``.z8`` file, a folder or a list, played instead of generated games. Files below folders called train,
-      valid or test belong to that split, all others to train.
+      valid or test belong to that split, all others to train. ``mise-gym games make DIR`` makes such a folder; that of the
+      competition is one. A game of which only the ``.json`` file is there is compiled when it is first played.
     - ``split``: the split that ``reset`` draws from.
     - ``memoise``: whether what was said before, in any episode of this process, is said again from memory. Games have no
       chance in them, so only time and memory (at most about 0.5 GB) depend on it.

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from mise_gym.extras import require
 
-_MAX_OUTLOOKS: Final = 256
-"""Most sets of facts, per game, of which it is remembered what can be done; one costs about 20 kB."""
+_MAX_OUTLOOKS: Final = 64
+"""Most sets of facts, per game, of which it is remembered what can be done; one costs about 10 kB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
