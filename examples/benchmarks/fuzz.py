@@ -26,6 +26,14 @@ SIMULATORS = {
     "textworld": ("mise/FTWP-v0", {"num_games": 5}, ({},)),
     "scienceworld": ("mise/ScienceWorld-v0", {}, tuple({"task": task} for task in ("find-plant", "boil", "power-component"))),
 }
+OUTCOMES = (
+    "strings",
+    "turned away before the simulator",
+    "understood",
+    "episodes that they ended",
+    "crashes of the simulator",
+    "experts who lost afterwards",
+)
 TURNS = 200
 META = ("save", "restore", "restart", "quit", "script", "undo", "verify", "tw-trace-actions", "restrict commands", "notify off")
 JOINTS = (". ", " then ", "\n", ", ", "\x00", "; ", "\r", "\u2028", "\x1b[2J", "\t")
@@ -79,7 +87,7 @@ def fuzz(simulator: str, strings: int, seed: int, *, progress: bool = True) -> C
     """Send so many strings and return counts by outcome."""
     env_id, arguments, choices = SIMULATORS[simulator]
     env = gym.make(env_id, max_turns=None, **arguments).unwrapped
-    rng, counts = random.Random(seed), Counter[str]()
+    rng, counts = random.Random(seed), Counter[str](dict.fromkeys(OUTCOMES, 0))
     bar = tqdm(total=strings, unit="string", unit_scale=True, disable=not progress)
     while counts["strings"] < strings:
         env.reset(seed=rng.randrange(1000), options=rng.choice(choices))

@@ -8,13 +8,17 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from textworld.generator.inform7 import Inform7Game
 
 import mise_gym  # noqa: F401  # registers the ids
+from mise_gym.envs.game_logic import load_game
 from mise_gym.envs.game_source import GivenGames
 from mise_gym.envs.games import make_game
 from mise_gym.errors import GameFileError
 
 NAME = "tw-cooking-recipe1+take1+cook+cut+open-BnYEixa9iJKmFZxO"
+EMPTY = {"actions": [], "commands": []}
+"""What its quests say about the way to win them."""
 NEWER = ("optional", "repeatable", "command_template", "reverse_name", "reverse_command_template")
 """What the descriptions of 2018 do not have."""
 
@@ -30,9 +34,17 @@ def as_of_2018(document: dict[str, Any]) -> dict[str, Any]:
     old = without_newer({key: value for key, value in document.items() if key != "version"})
     metadata = old["metadata"]
     old["metadata"] = {key: metadata[key] for key in ("seeds", "goal", "ingredients", "entities", "max_score", "uuid")}
+    for event in (event for quest in old["quests"] for event in quest["win_events"]):
+        event.update(EMPTY)
+    old["quests"] = [{**quest, "commands": []} for quest in old["quests"]]
     old["metadata"]["skills"] = {"recipe": 1, "take": 1, "cook": True, "cut": True, "open": True}
     old["extras"] = {"recipe": metadata["recipe"], "walkthrough": metadata["walkthrough"]}
     return old
+
+
+def commands_of(game: Any) -> list[list[str]]:
+    name = Inform7Game(game).gen_commands_from_actions
+    return [name(event.actions) for quest in game.quests for event in quest.win_events]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +68,7 @@ def test_an_old_game_is_won_by_its_own_walkthrough(folder: Path, split: str, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     env = gym.make("mise/FTWP-v0", games=folder, split=split, infos=("admissible_commands", "walkthrough"))
     _, info = env.reset()
+    assert info["walkthrough"][:2] == ["inventory", "examine cookbook"]
     for action in info["walkthrough"]:
         assert action in info["admissible_commands"]
         *_, terminated, _, info = env.step(action)
@@ -67,6 +80,15 @@ def test_an_old_game_has_a_plan_for_the_expert(folder: Path) -> None:
     env = gym.make("mise/FTWP-v0", games=folder, infos=("policy_commands", "facts"))
     env.reset()
     assert [env.step(action)[4]["success"] for action in env.unwrapped.expert_actions()][-1]
+
+
+@pytest.mark.integration
+def test_actions_without_their_commands_get_them(tmp_path: Path) -> None:
+    game = make_game("recipe1+take1+cook+cut+open", "train", 0).with_suffix(".json")
+    (tmp_path / "old.json").write_text(json.dumps(without_newer(json.loads(game.read_text()))))
+    old, new = (load_game(path) for path in (tmp_path / "old.json", game))
+    assert old.quests[-1].win_events[0].actions[0].command_template
+    assert commands_of(old) == commands_of(new)
 
 
 @pytest.mark.integration

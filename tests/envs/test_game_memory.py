@@ -82,9 +82,10 @@ def test_two_players_of_one_memory_do_not_disturb_each_other(game: Path) -> None
 
 
 def test_without_memory_every_exchange_is_played(game: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    env = make(game, memoise=False)
-    env.reset()
-    env.step("wait")
+    remembering, env = make(game), make(game, memoise=False)
+    for one in (remembering, env):
+        one.reset()
+        one.step("wait")
     env.reset()
     monkeypatch.setattr(Interpreter, "send", None)
     with pytest.raises(RuntimeError, match="died on the command 'wait'"):
