@@ -27,7 +27,7 @@ import mise_gym  # noqa: F401  # registers the ids
 from mise_gym.envs.games import make_game
 from mise_gym.envs.levels import CHALLENGES, game_family
 
-GAMES = ("hard", "tw-simple", "tw-coin_collector")
+GAMES = ("basic", "hard", "tw-simple")
 ADMISSIBLE = ("admissible_commands",)
 TEXTS = ("look", "inventory")
 WAYS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (

@@ -65,7 +65,8 @@ def _make(arguments: argparse.Namespace) -> int:
     numbers = ", ".join(f"{count} {split}" for split, count in made.counts.items())
     print(f"{str(made.folder)!r}: {numbers} games of {family.challenge} {family.name}, seed {family.seed}.")
     print(f"SHA-256 of its SHA256SUMS: {made.digest}")
-    print(f"To play them: gym.make('mise/FTWP-v0', games={str(made.folder)!r})")
+    env_id = "mise/FTWP-v0" if family.challenge == "tw-cooking" else "mise/TextWorld-v0"
+    print(f"To play them: gym.make({env_id!r}, games={str(made.folder)!r})")
     return 0
 
 
@@ -93,5 +94,5 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(problem)
     if len(problems) > _MOST_SHOWN:
         print(f"... and {len(problems) - _MOST_SHOWN} more.")
-    print(f"{str(arguments.folder)!r}: {f'{len(problems)} differences' if problems else 'all as listed'}.")
+    print(f"{str(arguments.folder)!r}: {f'differences: {len(problems)}' if problems else 'all as listed'}.")
     return _DIFFERENT if problems else 0

@@ -18,6 +18,8 @@ _START_SECONDS: Final = 60.0
 """Longest time that the process may take to import what it needs."""
 READY: Final = "ready"
 """What the process says first."""
+_OPENINGS: Final = ("begin", "restore")
+"""What a new process can be asked; anything else is about a moment that only the old one knew."""
 
 
 class IsolatedInterpreters:
@@ -50,9 +52,13 @@ class IsolatedInterpreters:
 
         Raises:
             GameFileError: The story is no playable file.
-            SimulatorCrashed: The process died or took too long; the next request starts a new one.
+            SimulatorCrashed: The process died or took too long; the next ``begin`` or ``restore`` starts a new one.
         """
         if self._worker is None or self._worker.parent != os.getpid():
+            if method not in _OPENINGS:
+                raise SimulatorCrashed(
+                    "the interpreter's process has ended, or belongs to the process that this one was forked from"
+                )
             self._worker = _Worker()
         try:
             result, error = self._worker.call((path, method, arguments), self._timeout_seconds)

@@ -139,8 +139,9 @@ class GameSession:
         """Return the winning plan from where the last action was taken; ``None`` if there is none."""
         if "plan" not in self._before.known and self._before is not self._node:
             tracker = Tracker(self._memory.rulebook, track_quests=True)
-            for _, node in self._path[:-1]:
-                tracker.follow(node.events)
+            with self._guarded("tracking the world"):
+                for _, node in self._path[:-1]:
+                    tracker.follow(node.events)
             self._before.known["plan"] = tracker.plan()
         return self._plan() if self._before is self._node else self._before.known["plan"]
 

@@ -37,7 +37,7 @@ def test_what_differs_is_shown_and_changes_the_exit_status(tmp_path: Path, capsy
     assert main(["games", "verify", str(tmp_path / "set"), "--against", str(tmp_path / "set")]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith(".z8 is missing.")
-    assert lines[-1].endswith(": 1 differences.")
+    assert lines[-1].endswith(": differences: 1.")
 
 
 def test_games_with_other_names_are_listed_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import mise_gym  # noqa: F401  # registers the ids
 from mise_gym.envs import textworld_session
-from mise_gym.envs.game_memory import MEMORIES, GameMemories, GameMemory
+from mise_gym.envs.game_memory import INTERPRETERS, GameMemories, GameMemory
 from mise_gym.envs.games import make_game
 from mise_gym.envs.interpreter import Interpreter
 from mise_gym.envs.isolation import IsolatedInterpreter, IsolatedInterpreters
@@ -174,6 +174,10 @@ class TestTheEnvironment:
         parent.communicate()
         assert is_gone(process)
 
+    def test_a_forked_process_does_not_disturb_the_episode_and_begins_its_own(self, game: Path) -> None:
+        done = subprocess.run([sys.executable, "-c", FORKED, str(game)], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == ["child: SimulatorCrashed", "child: Time passes.", "parent: Time passes."], done.stderr
+
     def test_a_vector_of_processes_plays_it(self, game: Path) -> None:
         envs = gym.make_vec("mise/FTWP-v0", num_envs=2, vectorization="async", games=str(game), isolate="process")
         envs.reset(seed=[1, 2])
@@ -183,7 +187,7 @@ class TestTheEnvironment:
 
     def test_the_spec_survives_json(self, game: Path) -> None:
         spec = gym.make("mise/FTWP-v0", games=str(game), isolate="process", timeout_seconds=3).spec
-        assert gym.make(gym.envs.registration.EnvSpec.from_json(spec.to_json())).unwrapped._interpreters is not MEMORIES
+        assert gym.make(gym.envs.registration.EnvSpec.from_json(spec.to_json())).unwrapped._interpreters is not INTERPRETERS
 
     def test_another_isolation_is_refused(self) -> None:
         with pytest.raises(UnknownNameError, match=r"No isolation named 'proces'\. Did you mean 'process'"):
@@ -195,6 +199,28 @@ class TestTheEnvironment:
             gym.make("mise/FTWP-v0", isolate="process", timeout_seconds=seconds)
 
 
+FORKED = """
+import os, sys
+import gymnasium as gym
+import mise_gym
+from mise_gym.errors import SimulatorCrashed
+env = gym.make("mise/FTWP-v0", games=sys.argv[1], isolate="process", memoise=False).unwrapped
+env.reset()
+env.step("wait")
+child = os.fork()
+if child == 0:
+    try:
+        env.step("wait")
+    except SimulatorCrashed as error:
+        print("child:", type(error).__name__)
+    env.reset()
+    print("child:", env.step("wait")[0], flush=True)
+    env.close()
+    os._exit(0)
+os.waitpid(child, 0)
+print("parent:", env.step("wait")[0])
+env.close()
+"""
 KILLED = """
 import sys, time
 from pathlib import Path
