@@ -65,8 +65,9 @@ def _command_line_page() -> str:
     parser = build_parser(*COMMANDS)
     subparsers = next(action for action in parser._actions if hasattr(action, "add_parser"))
     helps = {"mise-gym": parser, **{f"mise-gym {name}": subparsers.choices[name] for name in COMMANDS}}
-    nested = next(action for action in subparsers.choices["webshop"]._actions if hasattr(action, "add_parser"))
-    helps |= {f"mise-gym webshop {name}": choice for name, choice in nested.choices.items()}
+    for command, subparser in subparsers.choices.items():
+        for nested in (action for action in subparser._actions if hasattr(action, "add_parser")):
+            helps |= {f"mise-gym {command} {name}": choice for name, choice in nested.choices.items()}
     blocks = [f"## `{title}`\n\n```text\n{each.format_help().rstrip()}\n```\n" for title, each in helps.items()]
     return "\n".join([f"# Command line\n\n{NOTICE}", *blocks])
 
