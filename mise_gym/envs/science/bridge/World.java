@@ -132,22 +132,19 @@ final class World {
         }
     }
 
-    /** As the simulator does it, but without naming every object of every room, which only teleporting needs. */
+    /** As the simulator does it, but without the objects of the other rooms, which only teleporting needs. */
     private String[] validActionsHere() {
         EnvObject room = agent.getAgentVisibleObjects(false)._2();
-        EnvObject[] visible = objectsOf(room, false);
+        EnvObject[] visible =
+            (EnvObject[]) InputParser.collectObjects(room, false).toArray(ClassTag$.MODULE$.apply(EnvObject.class));
         Map<Object, String> names = agent.inputParser().getAllUniqueReferentsLUTObjList(visible, room, true, true);
         PossibleAction[] actions =
-            ActionDefinitions.mkPossibleActions(agent.agent(), visible, objectsOf(agent.universe(), true), names, names);
+            ActionDefinitions.mkPossibleActions(agent.agent(), visible, new EnvObject[0], names, names);
         String[] lines = new String[actions.length];
         for (int i = 0; i < actions.length; i++) {
             lines[i] = actions[i].mkHumanReadableStr();
         }
         return lines;
-    }
-
-    private static EnvObject[] objectsOf(EnvObject root, boolean includeHidden) {
-        return (EnvObject[]) InputParser.collectObjects(root, includeHidden).toArray(ClassTag$.MODULE$.apply(EnvObject.class));
     }
 
     /** Put this world's share of the simulator's global state in place. */
