@@ -46,6 +46,12 @@ class TestTasks:
     def test_a_task_is_found_by_its_number(self) -> None:
         assert find_task("1-1") is find_task("boil")
 
+    def test_every_variation_is_in_one_split(self) -> None:
+        assert all(
+            sorted(number for split in SPLITS for number in task.variations_of(split)) == list(range(task.variations))
+            for task in TASKS
+        )
+
     def test_easy_keeps_the_electrical_actions_where_they_are_needed(self) -> None:
         assert "noElectricalAction" not in spell_out(find_task("power-component"), ["easy"])
 
@@ -106,12 +112,56 @@ class TestChoosing:
         drawn = {env._choose({})[0].name for _ in range(300)}  # type: ignore[attr-defined]
         assert len(drawn) == 26
 
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_every_variation_of_a_split_is_drawn_and_no_other(self, split: str) -> None:
+        env = make(task="identify-life-stages-2", split=split).unwrapped
+        env.np_random = np.random.default_rng(0)
+        drawn = {env._choose({})[1] for _ in range(100)}  # type: ignore[attr-defined]
+        assert drawn == set(find_task("identify-life-stages-2").variations_of(split))
+
+    def test_the_seed_draws_task_and_variation(self) -> None:
+        env = make().unwrapped
+        choices = []
+        for seed in (0, 0, 1):
+            env.np_random = np.random.default_rng(seed)
+            choices.append([env._choose({}) for _ in range(200)])  # type: ignore[attr-defined]
+        assert choices[0] == choices[1] != choices[2]
+        assert {task for task, _ in choices[0]} == set(TASKS)
+
+    @pytest.mark.integration
+    def test_the_last_variation_of_every_task_can_be_played(self) -> None:
+        env = make()
+        ids = [f"{task.name}/{task.variations - 1}" for task in TASKS]
+        played = [env.reset(options={"task": task_id})[1]["task_id"] for task_id in ids]
+        env.close()
+        assert played == ids
+
     @pytest.mark.integration
     def test_a_number_of_numpy_is_a_variation(self) -> None:
         env = make(task="boil")
         _, info = env.reset(options={"variation": np.int64(29)})
         env.close()
         assert (info["task_id"], info["split"]) == ("boil/29", "test")
+
+
+class TestIds:
+    def test_every_task_has_an_id(self) -> None:
+        ids = [name for name in gym.registry if name.startswith("mise/ScienceWorld-") and name != "mise/ScienceWorld-v0"]
+        assert [gym.spec(name).kwargs for name in ids] == [{"task": task.name} for task in TASKS]
+
+    @pytest.mark.integration
+    def test_an_id_of_a_task_plays_that_task_only(self) -> None:
+        env = gym.make("mise/ScienceWorld-FindNonLivingThing-v0")
+        played = {env.reset(seed=seed)[1]["task_id"].partition("/")[0] for seed in range(5)}
+        env.close()
+        assert played == {"find-non-living-thing"}
+
+    @pytest.mark.integration
+    def test_an_id_of_a_task_makes_vectors(self) -> None:
+        envs = gym.make_vec("mise/ScienceWorld-Boil-v0", num_envs=2)
+        _, info = envs.reset(seed=0)
+        envs.close()
+        assert all(task_id.startswith("boil/") for task_id in info["task_id"])
 
 
 @pytest.mark.integration
