@@ -59,8 +59,8 @@ class ScienceWorldEnv(TextEnv):
     - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment. 100 turns are what most papers
       allow; some tasks take the expert longer.
 
-    ``reset(options=...)`` knows ``task`` (as above, or a ``task_id``), ``variation`` (a number) and ``split``. There is one id
-    for all tasks: ``gym.make("mise/ScienceWorld-v0", task="boil")`` makes an environment of one.
+    ``reset(options=...)`` knows ``task`` (as above, or a ``task_id``), ``variation`` (a number) and ``split``. Every task
+    has an id of its own as well: ``mise/ScienceWorld-Boil-v0`` is ``mise/ScienceWorld-v0`` with ``task="boil"``.
 
     ## Seeding
     The seed decides which task and variation are drawn. The same seed, or the same task and variation, and the same actions give

@@ -104,8 +104,7 @@ class TestJava:
         killer = threading.Timer(0.5, doomed.process.kill)
         killer.start()
         with pytest.raises(SimulatorCrashed, match="died"):
-            for variation in range(120):
-                doomed.gold("mendelian-genetics-known-plant", variation, "")
+            solve_for_minutes(doomed)
         killer.join()
         assert not doomed.is_usable
 
@@ -206,6 +205,11 @@ if child:
     print(env.unwrapped._world.machine.process.pid, child, flush=True)
 time.sleep(60)
 """
+
+
+def solve_for_minutes(machine: Machine) -> None:
+    for variation in range(120):
+        machine.gold("mendelian-genetics-known-plant", variation, "")
 
 
 def make_java(home: Path, script: str) -> None:
