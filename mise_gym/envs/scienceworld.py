@@ -133,7 +133,7 @@ class ScienceWorldEnv(TextEnv):
         if name == "moves":
             return self._reply.moves
         text = self._reply.extras[name]
-        return sorted(set(text.split("\n"))) if name == "admissible_commands" else text
+        return sorted(dict.fromkeys(text.split("\n"))) if name == "admissible_commands" else text
 
     def _info(self, scene: Scene) -> dict[str, Any]:
         assert self._reply is not None

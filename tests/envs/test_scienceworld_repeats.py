@@ -140,6 +140,33 @@ def test_all_tasks_are_those_of_the_simulator_without_the_bridge(
     assert walks(plain, NAMES) == isolated
 
 
+@pytest.mark.parametrize("name", ["find-plant", "identify-life-stages-2", "use-thermometer"])
+def test_the_experts_episode_is_that_of_the_simulator_without_the_bridge(one: Machine, plain: Machine, name: str) -> None:
+    """What was drawn while the task was made shows in these tasks as soon as the right things are looked at."""
+    actions = one.gold(name, 0, "")
+    episodes = []
+    for each in (one, plain):
+        world = each.open()
+        replies = [
+            each.load(world, name, 0, "", EXTRAS["look"]),
+            *(each.step(world, action, EXTRAS["look"]) for action in actions),
+        ]
+        each.leave(world)
+        episodes.append([line_of(reply) for reply in replies])
+    assert episodes[0] == episodes[1]
+
+
+def test_objects_are_numbered_as_in_the_simulator_without_the_bridge(one: Machine, plain: Machine) -> None:
+    numbers = []
+    for each in (one, plain):
+        world = each.open()
+        for task in TASKS:
+            each.load(world, task.name, 1, "", 0)
+            numbers.append(each._gateway.jvm.util.UniqueIdentifier.count())
+        each.leave(world)
+    assert numbers[: len(TASKS)] == numbers[len(TASKS) :]
+
+
 @pytest.mark.parametrize("simplification", ["easy", *SIMPLIFICATIONS])
 def test_simplifications_are_those_of_the_simulator_without_the_bridge(one: Machine, plain: Machine, simplification: str) -> None:
     first, second = (walks(each, ["find-animal", "grow-plant"], simplification) for each in (one, plain))
