@@ -33,16 +33,17 @@ final class Names {
         Arrays.sort(listed);
     }
 
-    /** Returns the names of objects as long as nothing changes; ask every object once. */
+    /** Returns what tells the names of objects; only good until something changes. */
     static Function<EnvObject, Names> now(EnvObject place) {
+        Map<EnvObject, Names> told = new IdentityHashMap<>();
         Map<EnvObject, String> containers = new IdentityHashMap<>();
-        return object -> {
-            String key = own(object, place);
-            if (object.getContainer().isDefined()) {
-                key += "\n\n" + containers.computeIfAbsent(object.getContainer().get(), each -> each.getReferents().mkString("\n"));
+        return object -> told.computeIfAbsent(object, each -> {
+            String key = own(each, place);
+            if (each.getContainer().isDefined()) {
+                key += "\n\n" + containers.computeIfAbsent(each.getContainer().get(), holder -> holder.getReferents().mkString("\n"));
             }
-            return known(key, object, place);
-        };
+            return known(key, each, place);
+        });
     }
 
     private static Names known(String key, EnvObject object, EnvObject place) {

@@ -3,9 +3,7 @@ package misegym;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
-import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.function.Function;
 import language.model.ActionRequestDef;
 import scala.Option;
@@ -19,10 +17,9 @@ import scienceworld.struct.EnvObject;
 import scienceworld.tasks.goals.GoalSequence;
 import scienceworld.tasks.goals.ObjMonitor;
 
-/** The simulator's parser, which asks every object for its names once per input instead of once per pattern. */
+/** The simulator's parser, which learns the names of every object once per input instead of once per pattern. */
 final class RememberingParser extends InputParser {
     private final boolean reachesEverywhere;
-    private final Map<EnvObject, String[]> matched = new IdentityHashMap<>();
     private Function<EnvObject, Names> names;
 
     RememberingParser(ActionRequestDef[] definitions) {
@@ -34,7 +31,6 @@ final class RememberingParser extends InputParser {
     @Override
     public Tuple4<Object, String, String, Option<Action>> parse(
         String input, EnvObject root, EnvObject universe, Agent agent, ObjMonitor monitor, GoalSequence goals, EnvObject place) {
-        matched.clear();
         names = Names.now(place);
         return super.parse(input, root, reachesEverywhere ? universe : agent, agent, monitor, goals, place);
     }
@@ -44,7 +40,7 @@ final class RememberingParser extends InputParser {
     public Tuple2<Object, Tuple2<String, EnvObject>[]> matchObj(String input, EnvObject[] objects, EnvObject place) {
         List<Tuple2<String, EnvObject>> found = new ArrayList<>();
         for (EnvObject object : objects) {
-            for (String name : matched.computeIfAbsent(object, each -> names.apply(each).matched)) {
+            for (String name : names.apply(object).matched) {
                 if (input.startsWith(name)) {
                     found.add(new Tuple2<>(input.substring(name.length()).trim(), object));
                 }
