@@ -43,9 +43,18 @@ def _environment_page(entry_point: str) -> str:
 
 
 def _science_tasks() -> list[str]:
-    rows = [f"| {task.id} | `{task.name}` | {task.variations} | {task.expert_length} |" for task in TASKS]
-    note = "The expert is the simulator's own agent, and its actions are those it takes in the first variation."
-    return ["", "## Tasks", note, "", "| | task | variations | actions of the expert |", "|---|---|---|---|", *rows]
+    rows = [
+        f"| {task.id} | `{task.name}` | `{task.env_id}` | {task.variations} | "
+        + " | ".join(str(length or "fails") for length in task.expert_lengths)
+        + " |"
+        for task in TASKS
+    ]
+    note = (
+        "Every task has an id of its own as well. The expert is the simulator's own agent; the numbers are how many actions it "
+        "takes in the first variation of each split (`python examples/benchmarks/scienceworld_experts.py --check`)."
+    )
+    head = "| | task | id | variations | expert: train | valid | test |"
+    return ["", "## Tasks", note, "", head, "|---" * 7 + "|", *rows]
 
 
 def _fixed(kwargs: dict[str, Any]) -> str:
