@@ -41,6 +41,8 @@ def score(product: Product, wanted: Goal, chosen: dict[str, str], **rules: Any) 
         ("light weight", "lightweight", 96),
         ("café", "caf", 100),
         ("снег", "снег", 100),
+        ("İstanbul", "istanbul", 100),
+        ("ΣΑΣ", "σας", 67),
         ("red", "blue", 29),
         ("", "red", 0),
         ("?!", "?!", 0),
