@@ -383,7 +383,7 @@ class TestFolder:
             database.execute("UPDATE meta SET value = '0' WHERE key = 'schema'")
         database.close()
 
-        with pytest.raises(CatalogueError, match="has version 0; this version reads 1"):
+        with pytest.raises(CatalogueError, match="has version 0; this version reads 2"):
             Catalogue(folder)
 
     def test_a_damaged_database_is_refused(self, shop: Catalogue, tmp_path: Path) -> None:

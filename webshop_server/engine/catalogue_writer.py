@@ -24,7 +24,7 @@ from webshop_server.engine.listing import Listing, human_goals, num_combinations
 from webshop_server.engine.product import Product
 from webshop_server.errors import CatalogueError
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the folder; a catalogue of another version is refused."""
 DATABASE: Final = "catalogue.sqlite"
 INDEX: Final = "index"
