@@ -3,15 +3,16 @@
 Addresses:
 
 - ``GET /`` lists goals (``?goals=human|synthetic&q=words&page=1``).
-- ``POST /visits`` (``goals=human|synthetic``, ``goal=`` number or nothing for a random one) begins a visit and redirects to its first page.
+- ``POST /visits`` (``goals=human|synthetic``, ``goal=number``, or no ``goal`` for a random one) begins a visit and redirects to
+  its first page.
 - ``GET /s/VISIT/STEP`` shows a page again. Step 0 is the page with the search bar.
 - ``GET /s/VISIT/STEP/search?q=words`` is the action ``search[words]`` on that page, and shows the page that it leads to.
 - ``GET /s/VISIT/STEP/click?name=label`` is ``click[label]`` on that page, and shows the page that it leads to.
 - ``POST /s/VISIT/STEP/buy`` is ``click[buy now]``; it redirects to the page of the purchase.
 - ``GET /pictures/ASIN.svg`` is the picture of a product (``?o=group:index``: with that option).
 
-In a visit, every page has what programs need: the element that does ``click[label]`` has the attribute ``data-click="label"``, the
-field of the search has the id ``search_input``, and the JSON in ``<script type="application/json" id="state">`` is
+In a visit, every page has what programs need: the element that does ``click[label]`` has ``data-click="label"``, the search
+field, in a form of its own, has the id ``search_input``, and the JSON in ``<script type="application/json" id="state">`` is
 
     {"step": 3, "turn": 3, "page": "item_page", "url": ..., "text": ..., "text_rich": ..., "clickables": [...], "actions": [...],
      "has_search_bar": false, "valid_action": true, "done": false, "reward": 0.0, "parts": null}
@@ -36,7 +37,7 @@ from webshop_server.storefront import Storefront
 LARGEST_BODY: Final = 16 * 1024
 """Bytes that a request may send."""
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -87,7 +88,8 @@ def _finish(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
-    logger.info("%s %r %d", request.method, request.full_path.rstrip("?"), response.status_code)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s %r %d", request.method, request.full_path.rstrip("?"), response.status_code)
     return response
 
 

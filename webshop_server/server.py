@@ -1,6 +1,7 @@
 """ShopServer: the shop under waitress, in this process."""
 
 import errno
+import logging
 import socket
 import threading
 from types import TracebackType
@@ -8,7 +9,6 @@ from typing import Any, Final, Self
 
 from webshop_server.config import ShopConfig
 from webshop_server.errors import ServingError
-from webshop_server.purchase import Errand
 from webshop_server.storefront import Storefront
 from webshop_server.visits import Visit
 
@@ -55,6 +55,7 @@ class ShopServer:
         app = create_app(config)
         self.storefront: Storefront = app.extensions["storefront"]
         listener = _listen(host, port)
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns whenever a browser asks for several pictures
         self._sockets: dict[int, Any] = {}
         self._thread: threading.Thread | None = None
         self._server = create_server(
@@ -122,7 +123,8 @@ def _listen(host: str, port: int) -> socket.socket:
         elif error.errno == errno.EACCES:
             sentence = f"Port {port} may not be used by this user. Choose one from 1024 on, or 0 for any that is free."
         else:
-            sentence = f"The shop cannot listen on {host!r}: {error.strerror}. The usual address is 127.0.0.1."
+            reason = str(error.strerror).partition(" (while")[0]
+            sentence = f"The shop cannot listen on {host!r}: {reason}. The usual address is 127.0.0.1."
         raise ServingError(sentence) from error
 
 

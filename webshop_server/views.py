@@ -49,7 +49,7 @@ class View:
         has_scores: Whether the shopper is told the score.
     """
 
-    def __init__(  # noqa: PLR0913  # what a page depends on
+    def __init__(  # what a page depends on
         self, catalogue: Catalogue, visit: Visit, arrival: Arrival, *, root: str, longest_query: int, has_scores: bool
     ) -> None:
         self.goal: Goal = visit.errand.goal

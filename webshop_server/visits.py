@@ -1,9 +1,9 @@
 """Visits of shoppers: where each of them has been, and the store that keeps a bounded number of visits.
 
-A visit is a tree. Every page is a step: the action that led to it from another step; step 0 is the search bar. A page follows from
-the goal and the actions on the way to its step, so a step is two small values, the engine's session is made again for every
-request, and no thread ever sees another's. Browsers may reload, go back, and open two pages side by side: each page stays what it
-was, and the same action from the same page is the same step.
+A visit is a tree. Every page is a step: the action that led to it from another step; step 0 is the search bar. A page follows
+from the goal and the actions on the way to its step, so a step is two small values, the engine's session is made again for every
+request, and no thread ever sees another's. Browsers may reload, go back, and open two pages side by side: each page stays what
+it was, and the same action from the same page is the same step.
 """
 
 import secrets

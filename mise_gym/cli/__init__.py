@@ -22,7 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "list": ("mise_gym.cli.listing", "List the environments, judges, calibrators and game levels."),
     "play": ("mise_gym.cli.play", "Play an environment yourself."),
     "train": ("mise_gym.cli.train", "Train a language model with PPO."),
-    "webshop": ("mise_gym.cli.webshop", "Build catalogues for the shop."),
+    "webshop": ("mise_gym.cli.webshop", "Build catalogues for the shop, and open it in a browser."),
 }
 """Name of a command -> its module and one line about it."""
 

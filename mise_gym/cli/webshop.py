@@ -1,9 +1,10 @@
-"""``mise-gym webshop``: catalogues for the shop."""
+"""``mise-gym webshop``: catalogues for the shop, and the shop in a browser."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from mise_gym.cli import shop
 from mise_gym.errors import ConfigError
 from webshop_server.engine.catalogue import Catalogue
 from webshop_server.engine.generator import generate_catalogue
@@ -33,10 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generated = build.add_argument_group("generated")
     generated.add_argument("--products", type=int, metavar="N", help="how many products to generate")
     generated.add_argument("--seed", type=int, help="chooses the generated products (default: 0)")
+    summary = "Open the shop in a browser: pick an errand, shop, and see how well the purchase fits."
+    shop.add_arguments(commands.add_parser("serve", help=summary, description=summary))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build a catalogue and say what is in it."""
+    """Build a catalogue and say what is in it, or serve one."""
+    if arguments.webshop_command == "serve":
+        return shop.run(arguments)
     try:
         _build(arguments)
         if sys.stderr.isatty():

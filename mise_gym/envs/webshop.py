@@ -12,10 +12,10 @@ from mise_gym.envs.base import RewardMode, Scene, Task, TextEnv
 from mise_gym.envs.levels import check_split
 from mise_gym.errors import ConfigError, MiseError
 from mise_gym.registry import unknown_name
+from webshop_server.config import default_folder
 from webshop_server.engine.buyer import buy
 from webshop_server.engine.catalogue import Catalogue
 from webshop_server.engine.catalogue_writer import DATABASE
-from webshop_server.engine.generator import default_catalogue
 from webshop_server.engine.goal import Goal, goal_from_record
 from webshop_server.engine.goal_list import KINDS, GoalKind, split_ranges
 from webshop_server.engine.scoring import QUIRKS, Quirks
@@ -110,7 +110,7 @@ class WebShopEnv(TextEnv):
         self.quirks: Quirks = "fixed" if _check("kind of quirks", quirks, QUIRKS) == "fixed" else "upstream"
         self.show_attributes = show_attributes
         with _as_config_error():
-            self._shop = open_catalogue(_default_folder() if catalogue is None else Path(catalogue), self.quirks)
+            self._shop = open_catalogue(default_folder() if catalogue is None else Path(catalogue), self.quirks)
         self._session: Session | None = None
         self._outcome = Outcome(is_valid=True)
 
@@ -217,11 +217,6 @@ def open_catalogue(folder: Path, quirks: Quirks = "upstream") -> Catalogue:
 def _open_catalogue(folder: Path, quirks: Quirks, _process: int, _changed: int) -> Catalogue:
     """Open a catalogue once per process (a forked one must not use its parent's connection) and version of it."""
     return Catalogue(folder, quirks)
-
-
-def _default_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return default_catalogue(Path(base) / "mise_gym" / "webshop")
 
 
 @contextlib.contextmanager
