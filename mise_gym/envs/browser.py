@@ -21,7 +21,7 @@ from mise_gym.errors import ConfigError, SimulatorCrashed
 from mise_gym.extras import require
 
 _CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_GUARD: Final = '"$1" --port=0 & read -r _; trap "" TERM; kill -TERM 0; sleep 0.3; rm -rf -- "$2"; kill -KILL 0'
+_GUARD: Final = '"$1" --port=0 & exec >&-; read -r _; trap "" TERM; kill -TERM 0; sleep 0.3; rm -rf -- "$2"; kill -KILL 0'
 _STARTED: Final = re.compile(r"started successfully on port (\d+)")
 _FLAGS: Final = (
     "--no-sandbox",  # it needs rights that containers have not; nothing but the shop of this process is ever opened

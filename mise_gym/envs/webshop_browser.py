@@ -89,8 +89,8 @@ class WebShopBrowserEnv(TextEnv):
       ``mise/WebShop-v0``.
     - ``observation_mode``: see above.
     - ``chromium``, ``chromedriver``: paths; ``None`` looks for the usual names.
-    - ``render_mode``: "ansi" (text), "rgb_array" (``render`` returns what the window shows, shape ``(height, width, 3)``, bytes from 0
-      to 255) or "human" (the window is on the screen).
+    - ``render_mode``: "ansi" (text), "rgb_array" (``render`` returns what the window shows, shape ``(height, width, 3)``, bytes)
+      or "human" (the window is on the screen).
 
     ``reset(options=...)`` knows ``goal_index``, ``goals``, ``split``, ``goal`` and ``game``, as in ``mise/WebShop-v0``.
 
