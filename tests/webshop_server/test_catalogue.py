@@ -376,6 +376,27 @@ class TestFolder:
         with pytest.raises(CatalogueError, match="is not finished"):
             Catalogue(tmp_path / "shop.partial")
 
+    def test_the_final_name_of_a_catalogue_that_is_not_finished_says_so_too(self, tmp_path: Path) -> None:
+        with CatalogueWriter(tmp_path / "shop", "x") as writer:
+            writer.note("not", "finished")
+
+        with pytest.raises(CatalogueError, match=r"shop' is not finished. Run the command"):
+            Catalogue(tmp_path / "shop")
+
+    def test_a_file_of_products_is_no_catalogue(self, tmp_path: Path) -> None:
+        with pytest.raises(CatalogueError, match=r"is a file; a catalogue is a folder.*mise-gym webshop build"):
+            Catalogue(write_files(tmp_path).items)
+
+    @pytest.mark.parametrize("name", ["catalogue.sqlite", "index/terms.bin", "index/documents.npy", "synthetic_order.npy"])
+    def test_a_file_that_was_cut_short_is_noticed(self, shop: Catalogue, tmp_path: Path, name: str) -> None:
+        folder = tmp_path / "bad"
+        shutil.copytree(shop.folder, folder)
+        with (folder / name).open("r+b") as file:
+            file.truncate((folder / name).stat().st_size - 4)
+
+        with pytest.raises(CatalogueError, match="is damaged"):
+            Catalogue(folder)
+
     def test_a_catalogue_of_another_version_is_refused(self, shop: Catalogue, tmp_path: Path) -> None:
         folder = tmp_path / "old"
         shutil.copytree(shop.folder, folder)

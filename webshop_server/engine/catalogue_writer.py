@@ -62,7 +62,7 @@ class CatalogueWriter:
         if folder.exists() and not (replace and (folder / DATABASE).exists()):
             raise CatalogueError(f"{str(folder)!r} is there already. Choose another folder, or remove it.")
         self.folder = folder
-        self.partial = folder.with_name(f"{folder.name}.partial")
+        self.partial = partial_folder(folder)
         self._progress: Progress = progress or (lambda _what, _share: None)
         try:
             self._database = self._open(fingerprint)
@@ -204,6 +204,11 @@ class CatalogueWriter:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def partial_folder(folder: Path) -> Path:
+    """Return where a catalogue is worked on before it gets its name."""
+    return folder.with_name(f"{folder.name}.partial")
 
 
 def _shuffled(count: int) -> npt.NDArray[np.uint32]:

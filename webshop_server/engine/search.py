@@ -143,6 +143,8 @@ class _Strings:
         self._starts = _load(folder, f"{name}_starts")
         with (folder / f"{name}.bin").open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self._starts[-1] else b""
+        if len(self._bytes) != self._starts[-1]:
+            raise ValueError(f"{name}.bin ends too early")
 
     def __len__(self) -> int:
         return len(self._starts) - 1
