@@ -295,7 +295,7 @@ def _port(lines: IO[bytes] | None, settings: BrowserSettings) -> int:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return what is wrong in a line, without the driver's stack."""
-    text = str(getattr(error, "msg", None) or error)
-    lines = [line.strip() for line in text.partition("Stacktrace:")[0].splitlines() if line.strip()]
+    """Return what is wrong in a line, without the driver's stack and Selenium's advertisement."""
+    text = str(getattr(error, "msg", None) or error).partition("Stacktrace:")[0].partition("; For documentation")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "; ".join(lines[:2]).rstrip(".;") or type(error).__name__

@@ -61,11 +61,18 @@ class WebShopEnv(TextEnv):
       "train"; with fewer than 4,000 goals, "test" and "valid" are a quarter each at most.
     - ``observation_mode``: see above.
     - ``show_attributes``: whether products have a page with their hidden attributes.
-    - ``quirks``: "upstream" is WebShop with all its flaws, so that results can be compared. "fixed" repairs them: one searches
+    - ``quirks``: "upstream" is WebShop with its flaws, so that results can be compared. "fixed" repairs these: one searches
       only where the search bar is; ``Next >`` ends with the results; ``< Prev`` does not go astray when the query has the name
-      of a page in it; options must match exactly and under their name; colours are whole words; the product's type is not
-      judged wrong by its name when query and category are right.
+      of a page in it; options must match in all words and under their name ("pack of 1" is not "pack of 2", "large" not
+      "x-large", "standard" not "tan"); a noun that a title repeats counts once; an empty query or category is like no other;
+      the product's type is not judged wrong by its name when query and category are right.
     - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment.
+
+    Kept in both: the chosen options are not to be seen in ``text``; pages of reviews are empty; of two choices with the same
+    value the last one is meant, and a button comes before a choice of its name; ``click[...]`` cannot name what has an opening
+    bracket in it; an attribute counts as met where its letters stand in the product's texts. Repaired in both: secret search
+    words that list all products of a category are words; prices and limits are the same in every process; prices that cannot
+    be read, goals without attributes or limit and very long queries are no errors.
 
     ``reset(options=...)`` knows ``goal_index`` (a number in the list of goals of all splits), ``goals`` and ``split`` (for this
     episode), ``goal`` (a goal given in full, as in WebShop's list of goals) and ``game`` (a ``task_id``). Of ``goal_index``,

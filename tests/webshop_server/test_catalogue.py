@@ -47,6 +47,19 @@ def interrupt_at(stage: str) -> Progress:
     return report
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from webshop_server.engine.generator import generate_catalogue
+
+def die(what, share):
+    if what == sys.argv[2] and share > 0.7:
+        os.kill(os.getpid(), 9)
+
+generate_catalogue(Path(sys.argv[1]), 2500, progress=die)
+"""
+
+
 class TestProducts:
     def test_a_record_becomes_a_product(self, shop: Catalogue) -> None:
         product = shop.product("B000000001")
@@ -154,6 +167,19 @@ class TestImport:
             assert [again.goals(kind)[n] for n in range(len(again.goals(kind)))] == [
                 shop.goals(kind)[n] for n in range(len(shop.goals(kind)))
             ]
+
+    @pytest.mark.integration
+    @pytest.mark.parametrize("stage", ["products", "search index"])
+    def test_a_killed_writer_goes_on_where_it_was(self, tmp_path: Path, stage: str) -> None:
+        kill = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "shop"), stage], check=False, timeout=120)
+        with CatalogueWriter(tmp_path / "shop", "generated 1 2500 0") as writer:
+            num_read = writer.num_read
+        generate_catalogue(tmp_path / "shop", 2500)
+        shop = Catalogue(tmp_path / "shop")
+
+        assert (kill.returncode, num_read) == (-9, 2000 if stage == "products" else 2500)
+        assert (len(shop), len(shop.goals("human")), shop.problems()) == (2500, 5000, {})
+        assert not (tmp_path / "shop.partial").exists()
 
     def test_products_that_were_read_are_not_read_again(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
