@@ -1,11 +1,11 @@
 """The addresses of the shop: each reads a request, asks the engine, and fills a template."""
 
-import re
 from typing import Any, Final
 
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from webshop_server.cards import with_cents
 from webshop_server.engine.goal_list import KINDS, GoalKind
 from webshop_server.errors import CatalogueError
 from webshop_server.pictures import draw
@@ -14,8 +14,8 @@ from webshop_server.views import View
 from webshop_server.visits import Arrival, Visit
 
 pages = Blueprint("pages", __name__)
+pages.add_app_template_filter(with_cents)
 _PICTURE_SECONDS: Final = 3600
-_AMOUNT: Final = re.compile(r"[0-9]+\.[0-9]+")
 _UNSAYABLE: Final = str.maketrans("[\n\r", "   ")
 
 
@@ -98,26 +98,12 @@ def render(template: str, *, status: int = 200, **values: Any) -> Response:
 
 
 def _show(visit: Visit, arrival: Arrival, notice: str = "") -> Response:
-    front = _storefront()
-    view = View(
-        front.catalogue,
-        visit,
-        arrival,
-        root=request.script_root,
-        longest_query=front.config.longest_query,
-        has_scores=front.config.show_score,
-    )
+    view = View(_storefront(), visit, arrival, request.script_root)
     return render(f"{arrival.session.page.name}.html", view=view, notice=notice)
 
 
 def _too_long(longest: int) -> Response:
     return render("problem.html", status=400, title="Too long", sentence=f"A search has at most {longest} letters.")
-
-
-@pages.app_template_filter("money")
-def with_cents(price_tag: str) -> str:
-    """Return a price as people write it: ``$1299.0 to $1400.5`` is $1,299.00 – $1,400.50."""
-    return _AMOUNT.sub(lambda match: f"{float(match[0]):,.2f}", price_tag).replace(" to ", " – ")
 
 
 def _storefront() -> Storefront:

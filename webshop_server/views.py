@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from webshop_server.engine.catalogue import Catalogue
+from webshop_server.cards import Card
 from webshop_server.engine.goal import Goal
 from webshop_server.engine.pages import SUB_PAGES
 from webshop_server.engine.product import Product
 from webshop_server.engine.session import Session
 from webshop_server.pictures import colour_of
 from webshop_server.receipt import Receipt, write_receipt
+from webshop_server.storefront import Storefront
 from webshop_server.visits import Arrival, Visit
 
 
@@ -41,29 +42,27 @@ class View:
     """A page of a visit, for a template.
 
     Args:
-        catalogue: Where products come from.
+        front: Where products come from.
         visit: The visit.
         arrival: The page of it.
         root: What all addresses begin with.
-        longest_query: Letters that a search may have.
-        has_scores: Whether the shopper is told the score.
     """
 
-    def __init__(  # what a page depends on
-        self, catalogue: Catalogue, visit: Visit, arrival: Arrival, *, root: str, longest_query: int, has_scores: bool
-    ) -> None:
+    def __init__(self, front: Storefront, visit: Visit, arrival: Arrival, root: str) -> None:
         self.goal: Goal = visit.errand.goal
         self.session: Session = arrival.session
-        self.state = state_of(arrival, has_scores=has_scores)
+        self.state = state_of(arrival, has_scores=front.config.show_score)
         self.address = f"{root}/s/{visit.id}/{arrival.step}"
         self.clicks = frozenset(action[6:-1] for action in self.state["actions"] if action.startswith("click["))
-        self.longest_query = longest_query
-        self._catalogue = catalogue
-        self._has_scores = has_scores
+        self.longest_query = front.config.longest_query
+        self._front = front
 
     def link(self, label: str) -> str | None:
-        """Return the address that a click on ``label`` leads to; ``None`` if it cannot be clicked."""
-        return f"{self.address}/click?name={quote(label, safe='', errors='replace')}" if label in self.clicks else None
+        """Return the address that a click on ``label`` leads to; ``None`` if it cannot be clicked, or not be written."""
+        try:
+            return f"{self.address}/click?name={quote(label, safe='')}" if label in self.clicks else None
+        except UnicodeEncodeError:
+            return None
 
     @property
     def can_search(self) -> bool:
@@ -71,19 +70,19 @@ class View:
         return "search[...]" in self.state["actions"] and not self.state["done"]
 
     @property
-    def products(self) -> list[Product]:
+    def cards(self) -> list[Card]:
         """The products on this page of results."""
-        return [self._catalogue.product(piece.text) for piece in self.session.page.pieces if piece.kind == "product"]
+        return [self._front.card(piece.text) for piece in self.session.page.pieces if piece.kind == "product"]
 
     @property
     def num_found(self) -> int:
         """How many products the search found."""
-        return len(self._catalogue.search(self.session.query))
+        return len(self._front.catalogue.search(self.session.query))
 
     @functools.cached_property
     def product(self) -> Product:
         """The product that is looked at or was bought."""
-        return self._catalogue.product(self.session.asin)
+        return self._front.catalogue.product(self.session.asin)
 
     @property
     def choices(self) -> list[Choice]:
@@ -118,9 +117,9 @@ class View:
     @property
     def receipt(self) -> Receipt | None:
         """Why the purchase has its score; ``None`` if scores are not shown."""
-        if not self._has_scores:
+        if not self._front.config.show_score:
             return None
-        return write_receipt(self._catalogue.scorer, self.product, self.goal, self.session.chosen)
+        return write_receipt(self._front.catalogue.scorer, self.product, self.goal, self.session.chosen)
 
     def _option(self, group: str, value: str) -> Option:
         piece = self.session.page.clickables[value.lower()]
