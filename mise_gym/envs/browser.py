@@ -40,6 +40,7 @@ _FLAGS: Final = (
     "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider",
     "--window-size=1280,1000",
 )
+_WAIT_FOR_PICTURES: Final = "document.readyState === 'complete' ? arguments[0]() : addEventListener('load', arguments[0])"
 _STOP_SECONDS: Final = 10.0
 
 
@@ -110,6 +111,7 @@ class Window:
     def picture(self) -> bytes:
         """Return what the window shows, as PNG."""
         with self._browser.at(self._handle) as driver:
+            driver.execute_async_script(_WAIT_FOR_PICTURES)
             png: bytes = driver.get_screenshot_as_png()
         return png
 
@@ -232,6 +234,7 @@ class _Browser:
         webdriver, exceptions = require("selenium.webdriver"), require("selenium.common.exceptions")
         options = webdriver.ChromeOptions()
         options.binary_location = settings.chromium
+        options.page_load_strategy = "eager"  # text is there before pictures are
         for flag in (*_FLAGS, f"--user-data-dir={self._profile}", *([] if settings.has_screen else ["--headless=new"])):
             options.add_argument(flag)
         address = f"http://127.0.0.1:{_port(guard.stdout, settings)}"

@@ -38,6 +38,7 @@ from webshop_server.server import ShopServer
 LONGEST_QUERY: Final = 10_000
 """Letters that can be typed into the search field; a longer search is no valid action."""
 _MOST_TURNS: Final = 1_000_000
+_THREADS: Final = 8  # more than the connections that Chromium opens to one server
 _PATIENCE_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.002
 _READ: Final = """
@@ -240,7 +241,7 @@ class _Shopper:
     """
 
     def __init__(self, config: ShopConfig, browser: BrowserSettings, *, reads_html: bool) -> None:
-        self._server = ShopServer(config, port=0)
+        self._server = ShopServer(config, port=0, threads=_THREADS)
         self._server.start()
         try:
             self.window = open_window(browser)
