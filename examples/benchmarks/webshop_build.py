@@ -74,7 +74,7 @@ def main() -> None:
         print(f"files: {arguments.products:,} products, {size / 1e9:.2f} GB", flush=True)
         if not (folder / "catalogue").exists():
             build(folder)
-        queries = [query for query in some_queries(arguments.products)]
+        queries = list(some_queries(arguments.products))
         for _ in range(2):
             say("index", SEARCH, folder / "catalogue" / "index", json.dumps(queries))
         for _ in range(2):
