@@ -24,6 +24,7 @@ ENVS: Final = (
     EnvRow(id="mise/FTWP-v0", entry_point="mise_gym.envs.textworld:TextWorldEnv", kwargs={"challenge": "tw-cooking"}),
     EnvRow(id="mise/ScienceWorld-v0", entry_point="mise_gym.envs.scienceworld:ScienceWorldEnv"),
     EnvRow(id="mise/WebShop-v0", entry_point="mise_gym.envs.webshop:WebShopEnv"),
+    EnvRow(id="mise/WebShopBrowser-v0", entry_point="mise_gym.envs.webshop_browser:WebShopBrowserEnv"),
 )
 """Every id of this package but those of ``TASK_ENVS``."""
 TASK_ENVS: Final = tuple(
