@@ -20,7 +20,7 @@ class FTWPEnv(TextWorldEnv):
     Any string. One that is a single plain command ("take knife from table", "cook potato with oven", "prepare meal") is sent to
     the game. Chained commands, commands to the interpreter ("save", "restart"), control characters and characters beyond ASCII
     are answered by the environment; like everything that the game does not understand they cost a turn and set
-    ``info["valid_action"]`` to ``False``.
+    ``info["valid_action"]`` to ``False``, and ``info["refused_actions"]`` counts them.
 
     ## Rewards
     There is a point for every ingredient found, every preparation done and the meal eaten. ``reward_mode="sparse"``: the final
@@ -32,10 +32,11 @@ class FTWPEnv(TextWorldEnv):
 
     ## Information
     Always ``progress``, ``success`` (the meal is eaten), ``score``, ``max_score``, ``turn``, ``task``, ``split``, ``task_id``
-    (the name of the game, which says its level) and ``valid_action``. On request (``infos=``): ``admissible_commands`` (sorted),
-    ``policy_commands`` (a plan that wins from here; empty in games with limited inventory, ``drop``, for which TextWorld has no
-    plans), ``intermediate_reward`` (1, 0 or -1: did the last action shorten that plan), ``facts``, ``look``, ``inventory`` and
-    ``walkthrough`` (the generator's solution from the start).
+    (the name of the game, which says its level), ``valid_action`` and ``refused_actions`` (how many actions of this episode were
+    not passed on to the game). On request (``infos=``): ``admissible_commands`` (sorted), ``policy_commands`` (a plan that wins
+    from here; empty in games with limited inventory, ``drop``, for which TextWorld has no plans), ``intermediate_reward`` (1, 0
+    or -1: did the last action shorten that plan), ``facts``, ``look``, ``inventory`` and ``walkthrough`` (the generator's
+    solution from the start).
 
     ## Arguments
     - ``level``: the difficulty: a name from the table below, or skills joined by ``+``. ``recipeN``: ingredients of the meal, 1
@@ -43,7 +44,7 @@ class FTWPEnv(TextWorldEnv):
       9 or 12. ``cook``, ``cut``: ingredients must be cooked, cut. ``open``: doors and containers are closed. ``drop``: only a few
       things can be carried at a time. ``mixed``: see Splits. The default is "basic". Levels with many rooms can take more than
       the 50 turns of the default ``max_turns``; see the table.
-    - ``num_games``, ``games``, ``split`` and the others: as in ``mise/TextWorld-v0``, which is the same class with the other
+    - ``num_games``, ``games``, ``split``, ``memoise``, ``isolate`` and the others: as in ``mise/TextWorld-v0``, which is the same class with the other
       challenges.
 
     ## Options

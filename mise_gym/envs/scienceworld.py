@@ -60,8 +60,8 @@ class ScienceWorldEnv(TextEnv):
       allow; some tasks take the expert longer.
 
     ## Options
-    ``reset(options=...)`` knows ``task`` (as above, or a ``task_id``), ``variation`` (a number) and ``split``. There is one id
-    for all tasks: ``gym.make("mise/ScienceWorld-v0", task="boil")`` makes an environment of one.
+    ``reset(options=...)`` knows ``task`` (as above, or a ``task_id``), ``variation`` (a number) and ``split``. Every task
+    has an id of its own as well: ``mise/ScienceWorld-Boil-v0`` is ``mise/ScienceWorld-v0`` with ``task="boil"``.
 
     ## Splits
     Upstream's own: the first half of a task's variations is ``train``, the next quarter ``valid`` (called "dev" there) and the
@@ -145,7 +145,7 @@ class ScienceWorldEnv(TextEnv):
         if name == "moves":
             return self._reply.moves
         text = self._reply.extras[name]
-        return sorted(set(text.split("\n"))) if name == "admissible_commands" else text
+        return sorted(dict.fromkeys(text.split("\n"))) if name == "admissible_commands" else text
 
     def _info(self, scene: Scene) -> dict[str, Any]:
         assert self._reply is not None

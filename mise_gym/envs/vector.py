@@ -18,7 +18,7 @@ import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from mise_gym.envs.base import TextEnv, check_arguments
-from mise_gym.envs.catalog import ENVS
+from mise_gym.envs.catalog import ENVS, TASK_ENVS
 from mise_gym.errors import ConfigError
 from mise_gym.registry import Registry, unknown_name
 
@@ -118,7 +118,7 @@ def _env_class(env_id: str) -> type[TextEnv]:
 
 def __getattr__(name: str) -> Callable[..., VectorEnv[Any, Any, Any]]:
     """Return the vector entry point of an id: the attribute ``FTWP-v0`` makes vectors of ``mise/FTWP-v0``."""
-    for row in ENVS:
+    for row in (*ENVS, *TASK_ENVS):
         if row.id == f"mise/{name}":
             return functools.partial(make_vector_env, row.id)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

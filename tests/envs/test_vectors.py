@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mise_gym.errors import ConfigError, UnknownNameError
-from tests.envs.test_contract import FEW_GAMES, IDS, make
+from tests.envs.test_contract import FEW_GAMES, IDS, THROUGH_A_BROWSER, make
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("one_java_machine")]
 
@@ -32,16 +32,18 @@ def play_to_the_end(envs: gym.vector.VectorEnv[Any, Any, Any]) -> tuple[Any, ...
     return envs.step(LOOK)
 
 
-@pytest.fixture(params=IDS)
+@pytest.fixture(params=[env_id for env_id in IDS if env_id not in THROUGH_A_BROWSER])
 def env_id(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["sync", "async"])
-def vectorization(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+every_vector = pytest.mark.parametrize(
+    ("env_id", "vectorization"),
+    [(env_id, "sync") for env_id in IDS] + [(env_id, "async") for env_id in IDS if env_id not in THROUGH_A_BROWSER],
+)
 
 
+@every_vector
 def test_by_default_the_step_after_the_end_begins_the_next_episode(env_id: str, vectorization: str) -> None:
     envs = make_vector(env_id, vectorization=vectorization)
     first, _ = envs.reset(seed=[1, 2])
@@ -55,6 +57,7 @@ def test_by_default_the_step_after_the_end_begins_the_next_episode(env_id: str, 
     assert last != following
 
 
+@every_vector
 def test_in_same_step_mode_the_end_is_in_the_final_infos(env_id: str, vectorization: str) -> None:
     envs = make_vector(env_id, vectorization=vectorization, autoreset_mode="SameStep")
     envs.reset(seed=[1, 2])
@@ -73,6 +76,7 @@ def last_observation(env_id: str, seed: int) -> str:
     return [env.step("look")[0] for _ in range(TURNS)][-1]
 
 
+@every_vector
 def test_without_autoreset_the_mask_chooses_who_begins_anew(env_id: str, vectorization: str) -> None:
     envs = make_vector(env_id, vectorization=vectorization, autoreset_mode="Disabled", slots=[{}, {"max_turns": 9}])
     envs.reset(seed=[1, 2])

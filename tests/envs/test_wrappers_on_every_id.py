@@ -25,9 +25,12 @@ from mise_gym.envs.wrappers import (
     replay,
 )
 from mise_gym.trajectories import read_episodes
-from tests.envs.test_contract import FEW_GAMES, IDS, make
+from tests.envs.test_contract import FEW_GAMES, THROUGH_A_BROWSER, make
+from tests.envs.test_contract import IDS as ALL_IDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("one_java_machine")]
+
+IDS = [env_id for env_id in ALL_IDS if env_id not in THROUGH_A_BROWSER]
 
 WRAPPERS: list[tuple[Any, dict[str, Any]]] = [
     (ActionParser, {"formats": ["tag"]}),
