@@ -44,8 +44,8 @@ class FTWPEnv(TextWorldEnv):
       9 or 12. ``cook``, ``cut``: ingredients must be cooked, cut. ``open``: doors and containers are closed. ``drop``: only a few
       things can be carried at a time. ``mixed``: see Splits. The default is "basic". Levels with many rooms can take more than
       the 50 turns of the default ``max_turns``; see the table.
-    - ``num_games``, ``games``, ``split``, ``memoise``, ``isolate`` and the others: as in ``mise/TextWorld-v0``, which is the same class with the other
-      challenges.
+    - ``num_games``, ``games``, ``split``, ``memoise``, ``isolate`` and the others: as in ``mise/TextWorld-v0``, which is the same
+      class with the other challenges.
 
     ## Options
     ``reset(options=...)`` knows ``game`` (a number in the split, a name as in ``info["task_id"]``, or a path) and ``split``.
