@@ -18,6 +18,7 @@ EXTRA_OF: Final = {
     "matplotlib": "plot",
     "tqdm": "train",
     "stable_baselines3": "sb3",
+    "httpx": "judge",
 }
 """Top-level package -> the extra of mise-gym that installs it."""
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from mise_gym.errors import ConfigError
 from mise_gym.recorder import EpisodeRecorder
-from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
+from mise_gym.rewards.base import COSTS, JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.types import Episode
@@ -140,13 +140,20 @@ def build_delivery(arguments: Mapping[str, Any]) -> RewardDelivery:
 
 
 def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments of ``MISERewardWrapper`` for an environment spec: live objects become strings.
+    """Return the keyword arguments of ``MISERewardWrapper`` for an environment spec: live objects become strings, secrets go.
 
     Note:
         Gymnasium deep-copies what is recorded, and would copy a judge with its model.
     """
-    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in arguments.items()}
+    plain = {key: _without_secrets(value) for key, value in arguments.items() if key not in ("judge", "calibrator")}
     return plain | {key: spec_of(arguments[key]) for key in ("judge", "calibrator")}
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a copy of nested mappings and sequences without the entries named ``api_key``."""
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(entry) for key, entry in value.items() if key != "api_key"}
+    return [_without_secrets(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def join(turns: Sequence[RewardBreakdown]) -> RewardBreakdown:
     """Return the breakdown of an episode from those of its turns; one turn without a score leaves the episode without scores."""
     failed = next((turn for turn in turns if turn.status is not JudgeStatus.OK), None)
     status = JudgeStatus.OK if failed is None else failed.status
-    judge = (failed or turns[-1]).judge | {key: sum(turn.judge[key] for turn in turns) for key in ("calls", "tokens", "seconds")}
+    judge = (failed or turns[-1]).judge | {key: sum(turn.judge[key] for turn in turns) for key in COSTS}
     return RewardBreakdown(
         env_rewards=tuple(turn.env_rewards[0] for turn in turns),
         scores=None if failed else tuple(turn.scores[0] for turn in turns if turn.scores),
