@@ -69,7 +69,8 @@ class HttpChatClient:
         self._clock = clock
         self._sleep = sleep
         self._knows_schemas = True
-        self._connections = self._httpx.AsyncClient(timeout=None, headers=endpoint.headers())
+        pool = self._httpx.Limits(max_connections=None, max_keepalive_connections=limits.concurrency)
+        self._connections = self._httpx.AsyncClient(timeout=None, limits=pool, headers=endpoint.headers())
 
     async def ask(self, request: ChatRequest, account: Spending) -> ChatReply:
         """Return the reply to a request, which is sent again after passing failures.

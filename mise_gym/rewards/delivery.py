@@ -150,7 +150,9 @@ def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_secrets(value: Any) -> Any:
-    """Return a copy of nested mappings and sequences without the entries named ``api_key``."""
+    """Return a copy of nested mappings and sequences without the entries named ``api_key``, and with names of live judges."""
+    if callable(getattr(value, "judge", None)):
+        return spec_of(value)
     if isinstance(value, Mapping):
         return {key: _without_secrets(entry) for key, entry in value.items() if key != "api_key"}
     return [_without_secrets(entry) for entry in value] if isinstance(value, list | tuple) else value

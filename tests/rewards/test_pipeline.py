@@ -101,11 +101,11 @@ def test_a_judge_that_breaks_down_fails_every_episode(answer):
 
 
 def test_only_failed_episodes_are_judged_again_and_costs_add_up():
-    judge = Scripted([ok(0.1), failed(calls=1, tokens=5, seconds=2.0)], [ok(0.2, calls=1, tokens=7, seconds=1.0)])
+    judge = Scripted([ok(0.1), failed(calls=1, tokens=5, seconds=2.0)], [ok(0.2, calls=1, tokens=7, seconds=1.0, cost=0.5)])
     first, second = RewardPipeline(judge, retries=1).reward([episode(0.0), episode(1.0)])
     assert judge.sizes == [2, 1]
     assert (first.scores, second.scores) == ((0.1,), (0.2,))
-    assert second.judge == {"name": "scripted", "calls": 2, "tokens": 12, "seconds": 3.0}
+    assert second.judge == {"name": "scripted", "calls": 2, "tokens": 12, "seconds": 3.0, "cost": 0.5}
 
 
 def test_a_refusal_is_not_asked_again():

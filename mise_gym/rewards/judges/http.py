@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from mise_gym.types import Episode
 
 _PARAMETERS: Final = {"temperature": 0.0, "max_tokens": 2048}
 _SHOWN_OF_A_BAD_ANSWER: Final = 2000
+_OPENING: Final = threading.Lock()
+"""Held while a judge opens its connections, so that threads that share the judge share them; outside, so that judges pickle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +181,13 @@ class HttpJudge:
 
     def _open(self) -> _Session:
         """Return the session, a new one on the first call, after ``close`` and in a process that was forked off."""
-        if self._session is None or not self._session.loop.is_alive:
-            cache = None if self._cache_path is None else ReplyCache(self._cache_path)
-            loop = BackgroundLoop()
-            self._session = _Session(loop, loop.run(self._connect(loop, cache)), cache)
-            weakref.finalize(self, loop.close)
-        return self._session
+        with _OPENING:
+            if self._session is None or not self._session.loop.is_alive:
+                cache = None if self._cache_path is None else ReplyCache(self._cache_path)
+                loop = BackgroundLoop()
+                self._session = _Session(loop, loop.run(self._connect(loop, cache)), cache)
+                weakref.finalize(self, loop.close)
+            return self._session
 
     async def _connect(self, loop: BackgroundLoop, cache: ReplyCache | None) -> HttpChatClient:
         if cache is not None:
