@@ -1,7 +1,7 @@
 """RewardDelivery: when the agent gets the hindsight reward. Shared by the wrapper of one environment and that of a vector."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mise_gym.errors import ConfigError
@@ -71,8 +71,10 @@ class RewardDelivery:
         if self.delivery == "step":
             return self._pay_each_turn(tracked)
         ended = [index for index, item in enumerate(tracked) if item.recorder.is_done]
-        episodes = [tracked[index].recorder.episode() for index in ended]
-        breakdowns = dict(zip(ended, self._settle(episodes), strict=True))
+        breakdowns: dict[int, RewardBreakdown] = {}
+        if ended:
+            episodes = [tracked[index].recorder.episode() for index in ended]
+            breakdowns = dict(zip(ended, self._settle(episodes), strict=True))
         return [self._at_the_end(item, breakdowns.get(index)) for index, item in enumerate(tracked)]
 
     def _settle(self, episodes: list[Episode]) -> list[RewardBreakdown]:
@@ -165,8 +167,7 @@ def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
         Lists, because arrays of different lengths from two environments that end together cannot be batched by Gymnasium's vector
         environments; and no ``None``, because their batched dicts cannot tell it from a missing value.
     """
-    entries = asdict(breakdown)
-    lists = {key: list(entries[key] or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated")}
+    lists = {key: list(getattr(breakdown, key) or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated")}
     return lists | {"status": breakdown.status.value, "judge": breakdown.judge}
 
 

@@ -123,8 +123,8 @@ class RehearsalServer:
         """How often each part of the plan came."""
         self.most_at_once = 0
         """The largest number of requests that were open at the same time."""
-        self.sound_scores: set[tuple[float, ...]] = set()
-        """The scores of every answer without fault, as written (http-logprob: as expected values)."""
+        self.sound_scores: dict[tuple[float, ...], str] = {}
+        """The scores of every answer without fault, and the question that they answer."""
         self._server = self._loop.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
 
     @property
@@ -206,7 +206,8 @@ class RehearsalServer:
         if with_digits:
             choice["logprobs"] = {"content": [self._token(character) for character in text]}
         if fault == SOUND:
-            self.sound_scores.add(tuple(score / 9 if with_digits else score for score in scores))
+            question = "\n".join(message["content"] for message in body["messages"])
+            self.sound_scores[tuple(score / 9 if with_digits else score for score in scores)] = question
         usage = {"prompt_tokens": sum(len(message["content"]) for message in body["messages"]) // 4}
         return {"choices": [choice], "usage": usage | {"completion_tokens": len(text) // 3}}
 
