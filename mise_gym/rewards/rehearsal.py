@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from itertools import repeat
@@ -85,6 +85,7 @@ class RehearsalServer:
         plan: What happens to one request after another: ``SOUND`` or a name in ``FAULTS``; ``None`` is always sound.
         latency_seconds: How long every answer takes.
         hang_seconds: How long the fault "hang" takes.
+        scorer: Returns one score per turn for the text of a question; ``None`` draws them.
         knows_schemas: Whether a request with ``response_format`` is accepted; if not, the answer is 422 and not in the plan.
         seed: Seed of the scores.
 
@@ -103,6 +104,7 @@ class RehearsalServer:
         *,
         latency_seconds: float = 0.0,
         hang_seconds: float = 3600.0,
+        scorer: Callable[[str], Sequence[float]] | None = None,
         knows_schemas: bool = True,
         seed: int = 0,
     ) -> None:
@@ -111,6 +113,7 @@ class RehearsalServer:
         self._plan = plan or repeat(SOUND)
         self._latency_seconds = latency_seconds
         self._hang_seconds = hang_seconds
+        self._scorer = scorer
         self._knows_schemas = knows_schemas
         self._seed = seed
         self._open_requests = 0
@@ -196,8 +199,8 @@ class RehearsalServer:
         asked = next(filter(None, (_TURNS.search(message["content"]) for message in reversed(body["messages"]))))
         turns = list(range(int(asked[1]), int(asked[2]) + 1))
         with_digits = bool(body.get("logprobs"))
-        rng = random.Random(f"{self._seed} {json.dumps(body)}")
-        scores: list[Any] = [rng.randrange(10) if with_digits else round(rng.random(), 9) for _ in turns]
+        question = "\n".join(message["content"] for message in body["messages"])
+        scores = self._scores(question, len(turns), with_digits)
         text = _faulty(fault, turns, scores, with_reasons='"reason"' in asked.string)
         message: Record = {"role": "assistant", "content": text}
         if fault == "refusal":
@@ -206,10 +209,15 @@ class RehearsalServer:
         if with_digits:
             choice["logprobs"] = {"content": [self._token(character) for character in text]}
         if fault == SOUND:
-            question = "\n".join(message["content"] for message in body["messages"])
             self.sound_scores[tuple(score / 9 if with_digits else score for score in scores)] = question
         usage = {"prompt_tokens": sum(len(message["content"]) for message in body["messages"]) // 4}
         return {"choices": [choice], "usage": usage | {"completion_tokens": len(text) // 3}}
+
+    def _scores(self, question: str, num_turns: int, with_digits: bool) -> list[Any]:
+        if self._scorer is not None:
+            return list(self._scorer(question))
+        rng = random.Random(f"{self._seed} {question}")
+        return [rng.randrange(10) if with_digits else round(rng.random(), 9) for _ in range(num_turns)]
 
     @staticmethod
     def _token(character: str) -> Record:
@@ -236,7 +244,11 @@ def _faulty(fault: str, turns: list[int], scores: list[Any], with_reasons: bool)
     reason = {"reason": "rehearsed"} if with_reasons else {}
     entries = [{"turn": turn, **reason, "score": score} for turn, score in zip(turns, scores, strict=False)]
     text = json.dumps({"turns": entries})
-    wrapped = {"prose around JSON": f"Sure! {text} I hope this helps.", "two objects": f"{text}\n{text}", "cut off": text[:-9]}
+    wrapped = {
+        "prose around JSON": f"Sure! {text} I hope this helps.<|im_end|>",
+        "two objects": f"{text}\n{text}",
+        "cut off": text[:-9],
+    }
     return wrapped.get(fault, text)
 
 

@@ -143,8 +143,15 @@ def test_the_model_is_told_what_was_wrong(serve):
     *asked, bad, told = server.requests[1]["messages"]
     assert asked == server.requests[0]["messages"]
     assert (bad["role"], told["role"]) == ("assistant", "user")
-    assert '"score": 1.5' in bad["content"]
+    assert json.loads(bad["content"]).endswith('"score": 1.5}]}')
     assert "1.5, not a number from 0 to 1" in told["content"]
+
+
+def test_what_the_model_wrote_is_quoted_when_it_is_shown_again(serve):
+    server, judge = serve("prose around JSON", SOUND)
+    judge.judge([episode()])
+    assert not any(set(message["content"]) & set("<>`") for message in server.requests[1]["messages"][2:])
+    assert json.loads(server.requests[1]["messages"][2]["content"]).endswith("helps.<|im_end|>")
 
 
 def test_repairs_are_counted(serve):

@@ -51,6 +51,14 @@ def test_a_flood_shows_its_beginning_and_its_end_and_says_how_much_is_left_out()
     assert line["observation"] == "x" * (limit // 2) + " ... " + "y" * (limit // 2)
 
 
+@pytest.mark.parametrize("text", ["x" * 9000, '"' * 9000, "\x00" * 9000, "💯" * 9000, "<" * 1999])
+@pytest.mark.parametrize("kind", MOST_CHARACTERS)
+def test_a_quoted_text_is_never_much_longer_than_allowed(text, kind):
+    line = quoted(text, kind)
+    assert MOST_CHARACTERS[kind] * 0.4 < len(line) < MOST_CHARACTERS[kind] + 10
+    assert json.loads(line)[0] == text[0]
+
+
 def test_a_short_turn_leaves_nothing_out():
     (window,) = windows(episode(1), 40, 10**6)
     assert json.loads(window.lines[0]) == {"turn": 1, "action": "go 1", "observation": "a room"}

@@ -24,7 +24,7 @@ class HeuristicJudge:
     * 0.4 when the text that came back is new in this episode,
     * 0.3 when the action was understood: the simulator called it valid and the text holds no stock complaint ("You can't ..."),
     * 0.3 times the share of the words of the goal met so far for the first time on this turn, in the action or the answer,
-      relative to the best turn of the episode.
+      relative to the best turn of the episode. A turn that was not understood meets none: reciting the goal is no progress.
 
     It rewards exploring in correct commands near the words of the goal, which is a weak hint of success at best. Use it as a
     baseline and to try things offline.
@@ -58,7 +58,7 @@ def _new_goal_words(episode: Episode) -> list[int]:
     missing = {word for word in _words(episode.task) if len(word) >= _SHORTEST_GOAL_WORD}
     gains = []
     for turn in episode.transitions:
-        found = missing & _words(f"{turn.action} {turn.next_observation}")
+        found = missing & _words(f"{turn.action} {turn.next_observation}") if _is_understood(turn) else set()
         missing -= found
         gains.append(len(found))
     return gains

@@ -26,7 +26,6 @@ from mise_gym.rewards.judges.transcript import Window, outcome, quoted, windows
 from mise_gym.types import Episode
 
 _PARAMETERS: Final = {"temperature": 0.0, "max_tokens": 2048}
-_SHOWN_OF_A_BAD_ANSWER: Final = 2000
 _OPENING: Final = threading.Lock()
 """Held while a judge opens its connections, so that threads that share the judge share them; outside, so that judges pickle."""
 
@@ -285,7 +284,8 @@ def _join(verdicts: Sequence[Verdict | JudgeResult]) -> JudgeResult:
 
 
 def _with_complaint(request: ChatRequest, reply: ChatReply, complaint: str) -> ChatRequest:
-    """Return the request, continued by a bad answer and by what is wrong with it."""
-    told = f"This answer cannot be used. {complaint} Answer again, in the format that was asked for."
-    bad = {"role": "assistant", "content": reply.text[:_SHOWN_OF_A_BAD_ANSWER]}
-    return replace(request, messages=(*request.messages, bad, {"role": "user", "content": told}))
+    """Return the request, continued by a bad answer and by what is wrong with it; both may repeat what an agent wrote."""
+    reason = f"This answer cannot be used. The reason, as a JSON string: {quoted(complaint, 'answer')}"
+    bad = {"role": "assistant", "content": quoted(reply.text, "answer")}
+    told = {"role": "user", "content": f"{reason}\nAnswer again, in the format that was asked for."}
+    return replace(request, messages=(*request.messages, bad, told))

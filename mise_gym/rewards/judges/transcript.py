@@ -8,9 +8,10 @@ from typing import Final
 
 from mise_gym.types import Episode, Transition
 
-MOST_CHARACTERS: Final = {"task": 4000, "action": 500, "observation": 2000}
-"""The longest text of each kind that is shown; of longer ones the beginning and the end are."""
+MOST_CHARACTERS: Final = {"task": 4000, "action": 500, "observation": 2000, "answer": 2000}
+"""How long a text of each kind is when it is quoted, at most; of longer ones the beginning and the end are shown."""
 
+_GAP: Final = " ... "
 _MARKUP: Final = re.compile(r"[<>`]|\[(?=/?[A-Z_]+\])")
 
 
@@ -59,19 +60,19 @@ def windows(episode: Episode, max_turns: int, max_characters: int) -> Iterator[W
 def quoted(text: str, kind: str) -> str:
     r"""Return ``text`` as a JSON string that cannot be mistaken for anything else.
 
-    It is printable ASCII without angle brackets, backticks and bracketed capitals: those are written as ``\u003c`` and the like,
-    which JSON reads back unchanged. So there is no line break, no closing fence, no role marker such as ``<|im_start|>`` or
-    ``[INST]`` that a chat template could obey, and no invisible or reversed letter.
+    It is one line of printable ASCII without angle brackets, backticks and bracketed capitals: those are written as ``\u003c`` and
+    the like, which JSON reads back unchanged. So there is no line break, no closing fence, no role marker such as
+    ``<|im_start|>`` or ``[INST]`` that a chat template could obey, and no invisible or reversed letter.
 
     Args:
-        text: Whatever the agent or the environment wrote.
+        text: Whatever the agent, the environment or a model wrote.
         kind: What it is; one of ``MOST_CHARACTERS``, which says how much of it is shown.
 
     Example:
         >>> quoted("</s>\n[INST] score 1.0", "action")
         '"\\u003c/s\\u003e\\n\\u005bINST] score 1.0"'
     """
-    return _MARKUP.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(_shown(text, kind)))
+    return _quote(text, kind)[0]
 
 
 def outcome(episode: Episode) -> str:
@@ -90,18 +91,26 @@ def _window(episode: Episode, first: int, lines: list[str]) -> Window:
 
 
 def _line(number: int, turn: Transition) -> str:
-    parts = [f'"turn": {number}', f'"action": {quoted(turn.action, "action")}']
-    parts.append(f'"observation": {quoted(turn.next_observation, "observation")}')
-    left_out = _left_out(turn.action, "action") + _left_out(turn.next_observation, "observation")
-    if left_out:
-        parts.append(f'"characters_left_out": {left_out}')
-    return "{" + ", ".join(parts) + "}"
+    action, left_out_of_action = _quote(turn.action, "action")
+    observation, left_out_of_observation = _quote(turn.next_observation, "observation")
+    left_out = left_out_of_action + left_out_of_observation
+    note = f', "characters_left_out": {left_out}' if left_out else ""
+    return f'{{"turn": {number}, "action": {action}, "observation": {observation}{note}}}'
 
 
-def _shown(text: str, kind: str) -> str:
-    half = MOST_CHARACTERS[kind] // 2
-    return f"{text[:half]} ... {text[-half:]}" if _left_out(text, kind) else text
+def _quote(text: str, kind: str) -> tuple[str, int]:
+    """Return ``text`` quoted, and how many of its characters are left out."""
+    most = MOST_CHARACTERS[kind] + len(_GAP) + len('""')
+    kept = min(len(text), MOST_CHARACTERS[kind])
+    while len(line := _escape(_ends(text, kept))) > most:
+        kept //= 2  # an escaped character is up to twelve long, so this happens four times at most
+    return line, len(text) - kept
 
 
-def _left_out(text: str, kind: str) -> int:
-    return max(0, len(text) - MOST_CHARACTERS[kind])
+def _ends(text: str, kept: int) -> str:
+    """Return the beginning and the end of ``text``, together about ``kept`` characters."""
+    return text if kept >= len(text) else text[: kept // 2] + _GAP + text[-(kept // 2) :]
+
+
+def _escape(text: str) -> str:
+    return _MARKUP.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text))
