@@ -60,7 +60,7 @@ def windows(episode: Episode, max_turns: int, max_characters: int) -> Iterator[W
 def quoted(text: str, kind: str) -> str:
     r"""Return ``text`` as a JSON string that cannot be mistaken for anything else.
 
-    It is one line of printable ASCII without angle brackets, backticks and bracketed capitals: those are written as ``\u003c`` and
+    It is one line of printable ASCII without angle brackets, backticks and bracketed capitals: those become ``\u003c`` and
     the like, which JSON reads back unchanged. So there is no line break, no closing fence, no role marker such as
     ``<|im_start|>`` or ``[INST]`` that a chat template could obey, and no invisible or reversed letter.
 
