@@ -1,7 +1,6 @@
 """BackgroundLoop: an event loop in a thread, so that the same coroutine serves callers with and without ``await``."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -15,7 +14,6 @@ class BackgroundLoop:
     """Runs coroutines in a thread of its own, and keeps things open for them until ``close``."""
 
     def __init__(self) -> None:
-        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_forever, name="mise-gym-requests", daemon=True)
         self._thread.start()
@@ -25,7 +23,7 @@ class BackgroundLoop:
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs; it does not in a process that was forked off."""
-        return self._process == os.getpid() and self._thread.is_alive()
+        return self._thread.is_alive()
 
     def run(self, work: Coroutine[Any, Any, Value]) -> Value:
         """Run a coroutine and wait for its value; an interrupt cancels it."""

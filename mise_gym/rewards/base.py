@@ -49,6 +49,22 @@ class JudgeResult:
     """Per turn, how far several judges are apart; empty for one judge."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What judging episodes would take; judges that cost something have ``estimate(episodes)``, which asks nobody."""
+
+    episodes: int
+    requests: int
+    """Requests to send, if none has to be repeated."""
+    cached: int
+    """Requests that a cache answers."""
+    input_tokens: int
+    """Estimated from the number of characters, like ``output_tokens``."""
+    output_tokens: int
+    cost: float
+    """In the currency of the prices; 0 without prices."""
+
+
 class Judge(Protocol):
     """Scores every turn of finished episodes, in hindsight."""
 

@@ -57,6 +57,13 @@ def test_with_a_quorum_the_others_decide(bad):
     assert result.scores == (0.25, 0.25)
 
 
+def test_an_estimate_is_the_sum_over_the_judges_that_cost_something():
+    remote = {"judge": "http", "judge_kwargs": {"model": "m", "base_url": "http://localhost/v1"}}
+    one = make_judge(remote["judge"], remote["judge_kwargs"]).estimate([episode()])
+    both = ensemble(0.5, more=[remote, remote]).estimate([episode()])
+    assert (both.episodes, both.requests, both.input_tokens) == (1, 2, 2 * one.input_tokens)
+
+
 def test_judges_are_named_with_their_arguments_and_the_wrapper_records_it(corridor):
     judges = ["oracle", {"judge": "constant", "judge_kwargs": {"score": 1.0}}]
     env = MISERewardWrapper(corridor, judge="ensemble", judge_kwargs={"judges": judges, "combine": "median"})

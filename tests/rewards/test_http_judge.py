@@ -384,7 +384,7 @@ def test_a_judge_that_stays_down_is_noticed(serve):
         ({"limits": {"concurency": 3}}, "No limit named 'concurency'. Did you mean 'concurrency'"),
         ({"retry": {"timeout": 3}}, "No retry setting named 'timeout'"),
         ({"budget": {"call": 3}}, "No budget named 'call'. Did you mean 'calls'"),
-        ({"prompt": "hindsight"}, "Did you mean 'hindsight-v1'"),
+        ({"prompt": "hindsight"}, "Did you mean 'hindsight_v1'"),
     ],
 )
 def test_misspelt_settings_are_answered_with_the_nearest_name(options, complaint):

@@ -39,8 +39,8 @@ def test_an_edited_prompt_has_another_version(tmp_path):
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
-    with pytest.raises(UnknownNameError, match="Did you mean 'hindsight-v1'"):
-        Prompt("hindsigth-v1")
+    with pytest.raises(UnknownNameError, match="Did you mean 'hindsight_v1'"):
+        Prompt("hindsigth_v1")
 
 
 def test_a_misspelt_place_is_answered_with_the_nearest(tmp_path):

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
-from mise_gym.rewards.base import COSTS, FloatArray, Judge, JudgeResult
+from mise_gym.rewards.base import COSTS, Estimate, FloatArray, Judge, JudgeResult
 from mise_gym.rewards.catalog import make_judge
 from mise_gym.rewards.pipeline import ask
 from mise_gym.types import Episode
 
 _COMBINATIONS: Final[Mapping[str, Callable[..., FloatArray]]] = {"mean": np.mean, "median": np.median}
+_SUMMED: Final = ("requests", "cached", "input_tokens", "output_tokens", "cost")
+
+
+@runtime_checkable
+class _Estimates(Protocol):
+    def estimate(self, episodes: Sequence[Episode]) -> Estimate: ...
 
 
 class EnsembleJudge:
@@ -56,6 +62,12 @@ class EnsembleJudge:
         with ThreadPoolExecutor(len(self.members)) as threads:
             answers = list(threads.map(lambda member: ask(member, episodes), self.members))
         return [self._combined(results) for results in zip(*answers, strict=True)]
+
+    def estimate(self, episodes: Sequence[Episode]) -> Estimate:
+        """Return what judging these episodes would take, summed over the judges that cost something."""
+        parts = [member.estimate(episodes) for member in self.members if isinstance(member, _Estimates)]
+        sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
+        return Estimate(episodes=len(episodes), **sums)
 
     def _combined(self, results: Sequence[JudgeResult]) -> JudgeResult:
         costs: dict[str, Any] = {name: sum(getattr(result, name) for result in results) for name in COSTS}

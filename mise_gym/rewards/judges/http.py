@@ -19,7 +19,7 @@ from mise_gym.llm.http import HttpChatClient
 from mise_gym.llm.limits import Limits
 from mise_gym.llm.retry import Retry
 from mise_gym.llm.settings import check_at_least, read_settings
-from mise_gym.rewards.base import JudgeResult, JudgeStatus
+from mise_gym.rewards.base import Estimate, JudgeResult, JudgeStatus
 from mise_gym.rewards.judges.answers import ScoresAnswer, UnparsableAnswerError, Verdict
 from mise_gym.rewards.judges.prompting import Prompt
 from mise_gym.rewards.judges.transcript import Window, outcome, quoted, windows
@@ -28,22 +28,6 @@ from mise_gym.types import Episode
 _PARAMETERS: Final = {"temperature": 0.0, "max_tokens": 2048}
 _OPENING: Final = threading.Lock()
 """Held while a judge opens its connections, so that threads that share the judge share them; outside, so that judges pickle."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What judging episodes would take, without asking anybody."""
-
-    episodes: int
-    requests: int
-    """Requests to send, if none has to be repeated."""
-    cached: int
-    """Requests that the cache answers."""
-    input_tokens: int
-    """Estimated from the number of characters."""
-    output_tokens: int
-    cost: float
-    """In the currency of the prices; 0 without prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +86,7 @@ class HttpJudge:
         *,
         base_url: str | None = None,
         api_key: str | None = None,
-        prompt: str = "hindsight-v1",
+        prompt: str = "hindsight_v1",
         reasons: bool = False,
         parameters: Mapping[str, Any] | None = None,
         retry: Retry | Mapping[str, Any] | None = None,

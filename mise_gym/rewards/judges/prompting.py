@@ -13,7 +13,7 @@ from mise_gym.registry import unknown_name
 PLACES: Final = ("task", "turns", "first_turn", "last_turn", "num_turns", "outcome", "answer")
 """What a prompt may ask for, as ``{{task}}``; a prompt must ask for ``turns`` and ``answer``."""
 
-_FOLDER: Final = files("mise_gym.rewards.judges") / "prompts"
+_FOLDER: Final = files("mise_gym.rewards.judges") / "prompts" / "chat"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 _HEADING: Final = re.compile(r"^\[(system|user)\]\n", re.MULTILINE)
 
@@ -32,7 +32,7 @@ class Prompt:
         ConfigError: The file cannot be read, has no ``[user]`` part, or has an unknown or a missing place.
 
     Example:
-        >>> Prompt("hindsight-v1").messages({"task": '"a {b}"'})[1]["content"].splitlines()[1]
+        >>> Prompt("hindsight_v1").messages({"task": '"a {b}"'})[1]["content"].splitlines()[1]
         '"a {b}"'
     """
 
