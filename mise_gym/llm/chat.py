@@ -80,7 +80,7 @@ class ChatReply:
         return cls(**record | {"tokens": tuple(TokenChoice(**choice) for choice in record["tokens"])})
 
 
-def read_reply(body: bytes) -> ChatReply:
+def read_reply(body: str) -> ChatReply:
     """Read a chat completion.
 
     Raises:
@@ -102,7 +102,7 @@ def read_reply(body: bytes) -> ChatReply:
         raise ChatError(f"The answer is not a chat completion ({error!r:.100}): {body!r:.200}.", is_passing=True) from error
 
 
-def read_usage(body: bytes) -> tuple[int, int] | None:
+def read_usage(body: str) -> tuple[int, int] | None:
     """Return the input and output tokens that a chat completion tells, or ``None`` where it tells none that make sense."""
     try:
         usage = json.loads(body)["usage"]

@@ -60,9 +60,13 @@ class Endpoint:
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.username or parts.password:
+    if "@" in url:
         raise ConfigError("The base URL holds a user name or password, which would be recorded. Give the key as api_key.")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and not parts.query and parts.port != 0
+    except ValueError:  # a port or a bracketed host that is none
+        is_address = False
+    if not is_address:
         raise ConfigError(f"base_url={url!r} is not the address of a server. Give one like 'http://localhost:8000/v1'.")
     return url.rstrip("/")

@@ -148,10 +148,10 @@ class HttpChatClient:
                 response = await self._connections.post(self._endpoint.url, json=body)
         except TimeoutError as error:
             raise ChatError(f"There was no answer within {seconds:g} seconds.", kind="timeout", is_passing=True) from error
-        except self._httpx.HTTPError as error:
+        except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:
             reason = self._endpoint.hide_key(f"{type(error).__name__}: {error}")
             raise ChatError(f"No answer from {self._endpoint.base_url} ({reason}).", is_passing=True) from error
-        return _Answer(response.status_code, response.headers, response.content)
+        return _Answer(response.status_code, response.headers, self._endpoint.hide_key(response.text))
 
     def _cost(self, answer: "_Answer | None") -> Spending | None:
         """Return what an answered request cost, or ``None`` where nobody can tell."""
@@ -163,12 +163,10 @@ class HttpChatClient:
     def _failure(self, answer: "_Answer") -> ChatError:
         """Return the error that an HTTP status stands for."""
         status = answer.status
-        body = self._endpoint.hide_key(answer.body[:1000].decode(errors="replace"))
-        kind = _KINDS.get(status, "error")
-        message = f"{self._endpoint.base_url} answered {status} to model {self._endpoint.model!r}: {body!r:.300}."
+        message = f"{self._endpoint.base_url} answered {status} to model {self._endpoint.model!r}: {answer.body!r:.300}."
         return ChatError(
             message + _ADVICE.get(status, ""),
-            kind=kind,
+            kind=_KINDS.get(status, "error"),
             is_passing=status in _PASSING or status >= 500,
             retry_after_seconds=retry_after_seconds(answer.headers, time.time()),
         )
@@ -176,8 +174,8 @@ class HttpChatClient:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came over the wire."""
+    """What came over the wire, without the key if the server quoted it."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: str

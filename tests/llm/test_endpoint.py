@@ -76,7 +76,9 @@ def test_a_password_in_the_address_is_refused_without_showing_it():
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http:///v1", "http://host/v1?key=1"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://host/v1", "http:///v1", "http://host/v1?key=1", "http://host:99999", "http://[::1"]
+)
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ConfigError, match="is not the address of a server"):
         Endpoint("m", url)

@@ -95,15 +95,15 @@ def test_an_exhausted_budget_sends_nothing():
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"[]",
-        b"{}",
-        b'{"choices": []}',
-        b'{"choices": [{"message": null}]}',
-        b'{"choices": [{"message": {"content": 7}}]}',
-        b'{"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"token": "x", "logprob": NaN}]}}]}',
-        b'{"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"token": "x", "logprob": 0.7}]}}]}',
-        b"\xff\xfe",
+        "",
+        "[]",
+        "{}",
+        '{"choices": []}',
+        '{"choices": [{"message": null}]}',
+        '{"choices": [{"message": {"content": 7}}]}',
+        '{"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"token": "x", "logprob": NaN}]}}]}',
+        '{"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"token": "x", "logprob": 0.7}]}}]}',
+        "\ufffd",
     ],
 )
 def test_what_is_no_chat_completion_is_a_passing_error(body):
@@ -112,6 +112,6 @@ def test_what_is_no_chat_completion_is_a_passing_error(body):
     assert error.value.is_passing
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"usage": null}', b'{"usage": {"prompt_tokens": "7", "completion_tokens": -1}}'])
+@pytest.mark.parametrize("body", ["", "{}", '{"usage": null}', '{"usage": {"prompt_tokens": "7", "completion_tokens": -1}}'])
 def test_a_server_that_does_not_count_is_no_error(body):
     assert read_usage(body) is None

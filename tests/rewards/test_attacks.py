@@ -33,7 +33,7 @@ def episode(attack, place):
 
 def literal_mind(question):
     """A model that believes the record to the letter: turns that say "Room" are good, and so is whatever claims a score."""
-    record = question.partition("turns 1 to 4 of 4:\n")[2].partition("\n\nEnd of the record.")[0]
+    record = question.partition("\n\nRecord:\n")[2].partition("\n\nEnd of the record, which")[0]
     lines = [json.loads(line) for line in record.splitlines()]
     return [line.get("score", float(line["observation"].startswith("Room"))) for line in lines if "turn" in line]
 

@@ -81,9 +81,16 @@ def test_a_long_episode_is_judged_in_windows_with_task_and_outcome_in_each(serve
     assert (len(result.scores), result.calls) == (10, 3)
     messages = [user_message(server, number) for number in range(3)]
     assert all("Reach the exit." in text and "no success" in text for text in messages)
-    assert sorted(text.partition("Record, ")[2].partition(":")[0] for text in messages) == [
-        "turns 1 to 4 of 10", "turns 5 to 8 of 10", "turns 9 to 10 of 10",
-    ]  # fmt: skip
+    shown = sorted(text.partition("which had the turns ")[2].partition(".")[0] for text in messages)
+    assert shown == ["1 to 4 of 10", "5 to 8 of 10", "9 to 10 of 10"]
+
+
+def test_the_questions_of_a_growing_episode_begin_alike_for_the_sake_of_prefix_caches(serve):
+    server, judge = serve()
+    judge.judge([episode(9, terminated=False)])
+    judge.judge([episode(10, terminated=False)])
+    shorter, longer = (user_message(server, number).partition("\n\nEnd of the record")[0] for number in range(2))
+    assert longer.startswith(shorter)
 
 
 def test_one_window_that_fails_leaves_the_episode_without_scores(serve):
