@@ -19,8 +19,8 @@ class Time:
         self.now += seconds
 
 
-def admissions(limits, tokens, correct=None):
-    """Return when each of the requests with these tokens is let through."""
+def admissions(limits, tokens, correct=None, pause=0.0):
+    """Return when each of the requests with these tokens is let through, with a pause after each."""
     time, times = Time(), []
 
     async def pass_all():
@@ -29,6 +29,7 @@ def admissions(limits, tokens, correct=None):
             async with gate.passage(count) as admission:
                 times.append(time.now)
                 admission.tokens = count if correct is None else correct
+            time.now += pause
 
     asyncio.run(pass_all())
     return times
@@ -40,6 +41,11 @@ def test_without_limits_nothing_waits():
 
 def test_requests_per_minute_hold_in_any_window_of_a_minute():
     assert admissions({"requests_per_minute": 2}, [1] * 5) == [0.0, 0.0, 60.0, 60.0, 120.0]
+
+
+def test_the_minute_slides():
+    assert admissions({"requests_per_minute": 2}, [1] * 5, pause=40.0) == [0.0, 40.0, 80.0, 120.0, 160.0]
+    assert admissions({"requests_per_minute": 2}, [1] * 5, pause=20.0) == [0.0, 20.0, 60.0, 80.0, 120.0]
 
 
 def test_tokens_per_minute_wait_until_enough_of_them_are_a_minute_old():
