@@ -60,6 +60,8 @@ FAULTS: Final = (*STATUS_FAULTS, *WIRE_FAULTS, *ANSWER_FAULTS)
 SOUND: Final = "sound"
 """The name, in a plan, of an answer without fault."""
 
+_FINISH: Final = {"cut off": "length", "content filter": "content_filter"}
+_BAD_SCORES: Final = {"out of range": 1.5, "NaN": math.nan, "eight of ten": "8/10"}
 _TURNS: Final = re.compile(r"each of the turns (\d+) to (\d+)")
 
 
@@ -82,7 +84,8 @@ class RehearsalServer:
     The scores are a function of the request, so the same question gets the same answer.
 
     Args:
-        plan: What happens to one request after another: ``SOUND`` or a name in ``FAULTS``; ``None`` is always sound.
+        plan: What happens to one request after another: ``SOUND`` or a name in ``FAULTS``; after its end, or with ``None``, all
+            is sound.
         latency_seconds: How long every answer takes.
         hang_seconds: How long the fault "hang" takes.
         scorer: Returns one score per turn for the text of a question; ``None`` draws them.
@@ -177,7 +180,7 @@ class RehearsalServer:
         self.requests.append(body)
         if "response_format" in body and not self._knows_schemas:
             return await _write(writer, 422, {}, b'{"detail": "Unexpected fields in the request: response_format"}')
-        fault = next(self._plan)
+        fault = next(self._plan, SOUND)
         self.happened[fault] += 1
         await asyncio.sleep(self._hang_seconds if fault == "hang" else self._latency_seconds)
         if fault == "connection reset":
@@ -225,9 +228,6 @@ class RehearsalServer:
         return {"token": character, "logprob": 0.0, "top_logprobs": [{"token": character, "logprob": 0.0}]}
 
 
-_FINISH: Final = {"cut off": "length", "content filter": "content_filter"}
-
-
 def _faulty(fault: str, turns: list[int], scores: list[Any], with_reasons: bool) -> str:
     """Return an answer with these scores, or one that has the fault."""
     if fault == "empty":
@@ -250,9 +250,6 @@ def _faulty(fault: str, turns: list[int], scores: list[Any], with_reasons: bool)
         "cut off": text[:-9],
     }
     return wrapped.get(fault, text)
-
-
-_BAD_SCORES: Final = {"out of range": 1.5, "NaN": math.nan, "eight of ten": "8/10"}
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[dict[str, str], Record] | None:
