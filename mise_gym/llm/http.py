@@ -27,6 +27,7 @@ _KINDS: Final[Mapping[int, ChatErrorKind]] = {
     504: "timeout",
 }
 _ADVICE: Final = {
+    400: " A parameter that it does not know can be left out: parameters={'temperature': None}.",
     401: " Set OPENAI_API_KEY, or give api_key.",
     403: " The key may not use this model.",
     404: " Check base_url (it usually ends in /v1) and model.",

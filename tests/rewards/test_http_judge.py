@@ -1,6 +1,7 @@
 """HttpJudge against a real server on this machine: requests, faults one by one, cache, budget, secrets."""
 
 import asyncio
+import concurrent.futures
 import json
 import logging
 import multiprocessing
@@ -285,6 +286,40 @@ def test_judging_can_be_awaited_while_other_work_goes_on(serve):
     assert [results[0].status for results in asyncio.run(both())] == ["ok", "ok"]
 
 
+def test_giving_up_on_a_request_ends_it_and_leaves_the_judge_sound(serve):
+    server, judge = serve("hang", SOUND)
+
+    async def give_up():
+        waiting = asyncio.create_task(judge.judge_async([episode()]))
+        while not server.requests:
+            await asyncio.sleep(0.001)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(give_up())
+    assert judge.judge([episode()])[0].status is JudgeStatus.OK
+    assert judge.spent.calls == 2
+
+
+def test_closing_a_judge_ends_what_waits_for_it(serve):
+    server, judge = serve("hang")
+    ended = []
+
+    def wait():
+        try:
+            judge.judge([episode()])
+        except concurrent.futures.CancelledError:
+            ended.append("cancelled")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not server.requests:
+        thread.join(0.001)
+    judge.close()
+    thread.join(30)
+    assert ended == ["cancelled"]
+
+
 def test_judge_works_inside_a_running_event_loop(serve):
     _, judge = serve()
 
@@ -405,6 +440,9 @@ def test_misspelt_settings_are_answered_with_the_nearest_name(options, complaint
         ({"repairs": -1}, "repairs=-1"),
         ({"window_turns": 0}, "window_turns=0"),
         ({"limits": 16}, "Give a mapping"),
+        ({"parameters": {"stream": True}}, "'stream', which the judge sets itself"),
+        ({"parameters": {"stop": object()}}, "cannot be sent as JSON"),
+        ({"parameters": {"max_tokens": 0}}, "max_tokens=0"),
         ({"budget": {"tokens": 10}, "parameters": {"max_tokens": None}}, "needs a bound on the answers"),
     ],
 )

@@ -1,6 +1,7 @@
 """HttpJudge: a language model behind any OpenAI-compatible endpoint."""
 
 import asyncio
+import json
 import os
 import threading
 import weakref
@@ -26,6 +27,7 @@ from mise_gym.rewards.judges.transcript import Window, outcome, quoted, windows
 from mise_gym.types import Episode
 
 _PARAMETERS: Final = {"temperature": 0.0, "max_tokens": 2048}
+_OURS: Final = frozenset({"model", "messages", "response_format", "stream", "n"})
 _OPENING: Final = threading.Lock()
 """Held while a judge opens its connections, so that threads that share the judge share them; outside, so that judges pickle."""
 
@@ -103,8 +105,7 @@ class HttpJudge:
         self._answers = self._format(reasons)
         self._endpoint = Endpoint(model, base_url, api_key)
         self._prompt = Prompt(prompt)
-        given = _PARAMETERS | dict(parameters or {})
-        self._parameters = {name: value for name, value in given.items() if value is not None}
+        self._parameters = _checked_parameters(_PARAMETERS | dict(parameters or {}))
         self._retry = read_settings(Retry, retry, "retry setting")
         self._limits = read_settings(Limits, limits, "limit")
         self._budget = read_settings(Budget, budget, "budget")
@@ -253,6 +254,18 @@ class HttpJudge:
                 "A budget of tokens or money needs a bound on the answers. "
                 "Give max_tokens or max_completion_tokens in parameters."
             )
+
+
+def _checked_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters to send, without those that are ``None``."""
+    for name in _OURS & parameters.keys():
+        raise ConfigError(f"parameters has {name!r}, which the judge sets itself. Leave it out.")
+    check_at_least(1, "parameter", **{name: parameters.get(name) for name in ("max_tokens", "max_completion_tokens")})
+    try:
+        json.dumps(parameters, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The parameters {dict(parameters)!r} cannot be sent as JSON: {error}. Give plain values.") from error
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _join(verdicts: Sequence[Verdict | JudgeResult]) -> JudgeResult:
