@@ -1,1 +1,1 @@
-"""Talking to language models behind OpenAI-compatible endpoints: retries, limits, budget and cache; knows nothing of rewards."""
+"""Language models, for judges and for the trainer: those behind OpenAI-compatible endpoints."""

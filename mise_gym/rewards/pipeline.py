@@ -185,7 +185,7 @@ def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
     message = _complaint(result, num_turns)
     if not message:
         return result
-    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, message=message)
+    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, reasons=(), disagreement=(), message=message)
 
 
 def _complaint(result: JudgeResult, num_turns: int) -> str:
@@ -195,6 +195,8 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
         return "The status is 'ok' but there are no scores."
     if len(result.scores) != num_turns:
         return f"There are {len(result.scores)} scores for {num_turns} turns."
+    if result.reasons and len(result.reasons) != num_turns:
+        return f"There are {len(result.reasons)} reasons for {num_turns} turns."
     for turn, score in enumerate(result.scores):
         if not (math.isfinite(score) and 0 <= score <= 1):
             return f"Score {score!r} of turn {turn} is not in [0, 1]."

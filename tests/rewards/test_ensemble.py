@@ -1,11 +1,14 @@
 """EnsembleJudge: mean, median, disagreement, quorum."""
 
+import gymnasium as gym
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from mise_gym.errors import ConfigError, JudgeError, UnknownNameError
-from mise_gym.rewards import JudgeResult, JudgeStatus, MISERewardWrapper, make_judge
+from mise_gym.rewards import JudgeResult, JudgeStatus, MISERewardVectorWrapper, MISERewardWrapper, make_judge
 from mise_gym.rewards.judges.constant import ConstantJudge
 from mise_gym.types import Episode, Transition
+from tests.corridor import CORRIDOR_ID
 
 
 def episode(num_turns=2):
@@ -91,3 +94,14 @@ def test_an_unknown_combination_is_refused():
 def test_an_unknown_key_of_a_judge_is_refused():
     with pytest.raises(ConfigError, match=r"has the keys \['kwargs', 'name'\]"):
         make_judge("ensemble", {"judges": [{"name": "oracle", "kwargs": {}}, "oracle"]})
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_disagreements_of_different_lengths_share_the_infos_of_a_vector(mode):
+    envs = SyncVectorEnv([lambda: gym.make(CORRIDOR_ID)] * 2, autoreset_mode=mode)
+    wrapped = MISERewardVectorWrapper(envs, judge="ensemble", judge_kwargs={"judges": ["oracle", "constant"]})
+    wrapped.reset(options={"length": 2})
+    wrapped.step(["go east", "wait"])
+    infos = wrapped.step(["go east", "go east"])[4]
+    first = infos.get("final_info", infos)["mise"]["judge"]["disagreement"][0]
+    assert first == [0.25, 0.25]

@@ -89,6 +89,13 @@ def test_scores_beside_a_failure_status_are_not_used():
     assert (breakdown.status, breakdown.scores) == (JudgeStatus.UNPARSABLE, None)
 
 
+def test_reasons_for_other_turns_are_a_failure():
+    (breakdown,) = RewardPipeline(Scripted([ok(0.5, 0.5, reasons=("why",))]), retries=0).reward([episode(0.0, 1.0)])
+    assert breakdown.status is JudgeStatus.UNPARSABLE
+    assert breakdown.judge["message"] == "There are 1 reasons for 2 turns."
+    assert "reasons" not in breakdown.judge
+
+
 def test_ok_without_scores_is_a_failure():
     (breakdown,) = RewardPipeline(Scripted([JudgeResult()]), retries=0).reward([episode(1.0)])
     assert breakdown.status is JudgeStatus.UNPARSABLE
