@@ -88,7 +88,7 @@ def _free_port():
 
 
 def _wait_until_it_answers(server, url, log):
-    for _ in range(600):
+    for _ in range(1200):
         assert server.poll() is None, log.read_text()
         try:
             if httpx.get(url, trust_env=False).status_code == 200:
