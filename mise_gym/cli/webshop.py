@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from mise_gym.cli import shop
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> None:
     if (arguments.items is None) == (arguments.products is None):
         raise ConfigError("Give either --items FILE, to import a catalogue, or --products N, to generate one.")
-    progress = _show_progress if sys.stderr.isatty() else None
+    progress = _ProgressLine() if sys.stderr.isatty() else None
     if arguments.products is not None:
         _refuse(arguments, "--products", ("attributes", "human", "colours", "nouns", "limit"))
         generate_catalogue(arguments.out, arguments.products, arguments.seed or 0, replace=arguments.replace, progress=progress)
@@ -88,6 +89,20 @@ def _summary(catalogue: Catalogue) -> str:
     return "\n".join(lines)
 
 
-def _show_progress(what: str, share: float) -> None:
-    filled = int(30 * min(share, 1.0))
-    print(f"\r{what:<14} [{'#' * filled}{'.' * (30 - filled)}] {share:6.1%} ", end="", file=sys.stderr, flush=True)
+class _ProgressLine:
+    """Says on standard error what is being done, how far it is, and how long it will take."""
+
+    def __init__(self) -> None:
+        self._what, self._began = "", 0.0
+
+    def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._began = what, now
+        filled, left = int(30 * min(share, 1.0)), (now - self._began) * (1 - share) / share if share else 0.0
+        bar = f"[{'#' * filled}{'.' * (30 - filled)}] {share:6.1%}"
+        print(f"\r{what:<14} {bar} {_minutes(left)} left ", end="", file=sys.stderr, flush=True)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60:3d}:{int(seconds) % 60:02d}"

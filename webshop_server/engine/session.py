@@ -154,10 +154,7 @@ class Session:
 
     def act(self, action: str) -> Outcome:
         """Apply an action, which may be any string."""
-        match = _ACTION.match(action)
-        if match is None:
-            return Outcome(is_valid=False)
-        name, argument = match[1], match[2].lower()
+        name, argument = parse_action(action)
         if name == "search" and (self._quirks == "upstream" or self._page.has_search_bar):
             self._keywords = argument.split(" ")
             self._enter_results(1)
@@ -254,6 +251,17 @@ class Session:
         if self._quirks == "fixed":
             return self._page.name
         return next((name for name in _NAMES_IN_URLS if name in self._url), "index")
+
+
+def parse_action(action: str) -> tuple[str, str]:
+    """Return what an action says: "search" or "click" and what to search for or click on in lower case; else two empty texts.
+
+    Example:
+        >>> parse_action("click[Buy Now] please"), parse_action("buy")
+        (('click', 'buy now'), ('', ''))
+    """
+    match = _ACTION.match(action)
+    return (match[1], match[2].lower()) if match and match[1] in ("search", "click") else ("", "")
 
 
 def _can_be_said(name: str) -> bool:
