@@ -8,7 +8,7 @@ from webshop_server.errors import ShopError
 
 
 def main() -> int:
-    """Serve until Ctrl-C; a failure is one sentence and exit status 2."""
+    """Serve until Ctrl-C; a failure is one sentence and exit status 2, Ctrl-C before the shop is open 130."""
     parser = argparse.ArgumentParser(prog="python -m webshop_server", description="Open the shop in a browser.")
     add_arguments(parser)
     try:
@@ -16,6 +16,8 @@ def main() -> int:
     except ShopError as error:
         print(f"webshop_server: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

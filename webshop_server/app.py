@@ -36,6 +36,7 @@ from webshop_server.storefront import Storefront
 
 LARGEST_BODY: Final = 16 * 1024
 """Bytes that a request may send."""
+_LONGEST_LOGGED: Final = 1000
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -89,7 +90,7 @@ def _finish(response: Response) -> Response:
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
     if logger.isEnabledFor(logging.INFO):
-        logger.info("%s %r %d", request.method, request.full_path.rstrip("?"), response.status_code)
+        logger.info("%s %r %d", request.method, request.full_path.rstrip("?")[:_LONGEST_LOGGED], response.status_code)
     return response
 
 

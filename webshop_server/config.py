@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_server.engine.generator import default_catalogue
-from webshop_server.engine.goal_list import GoalKind
-from webshop_server.engine.scoring import Quirks
+from webshop_server.engine.goal_list import KINDS, GoalKind
+from webshop_server.engine.scoring import QUIRKS, Quirks
+from webshop_server.errors import ServingError
 from webshop_server.purchase import Purchase
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShopConfig:
-    """Settings of a served shop."""
+    """Settings of a served shop.
+
+    Raises:
+        ServingError: A name is unknown, or a number is too small.
+    """
 
     catalogue: Path
     """Folder of the catalogue."""
@@ -37,6 +42,17 @@ class ShopConfig:
     """A visit that was idle for longer is forgotten."""
     on_purchase: Callable[[Purchase], None] | None = None
     """Called once for each visit that ends with a purchase, from a thread of the server."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        for name, known in (("goals", KINDS), ("quirks", QUIRKS)):
+            if getattr(self, name) not in known:
+                raise ServingError(f"The setting {name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}.")
+        for name in ("longest_query", "most_steps", "most_visits"):
+            if getattr(self, name) < 1:
+                raise ServingError(f"The setting {name} is {getattr(self, name)!r}; it must be 1 or more.")
+        if not self.idle_seconds > 0:
+            raise ServingError(f"The setting idle_seconds is {self.idle_seconds!r}; it must be more than 0.")
 
 
 def default_folder() -> Path:

@@ -22,4 +22,4 @@ class VisitError(ShopError):
 
 
 class ServingError(ShopError):
-    """The shop cannot listen where it was told to, or a package that it needs is missing."""
+    """The shop cannot be served: a setting or the address is no good, or a package that it needs is missing."""

@@ -33,8 +33,8 @@ def start() -> Response:
 @pages.post("/visits")
 def begin() -> AnyResponse:
     """Begin a visit."""
-    kind, number = _kind(request.form.get("goals", "human")), request.form.get("goal", "").strip()
     storefront = _storefront()
+    kind, number = _kind(request.form.get("goals", storefront.config.goals)), request.form.get("goal", "").strip()
     errand = storefront.errand(kind, _number(number)) if number else storefront.random_errand(kind)
     return redirect(f"{request.script_root}/s/{storefront.open_visit(errand).id}/0", code=303)
 
@@ -54,7 +54,9 @@ def search(visit_id: str, step: str) -> Response:
         return _too_long(longest)
     visit = _storefront().visits.get(visit_id)
     arrival = visit.act(int(step), f"search[{words.translate(_UNSAYABLE)}]")
-    return _show(visit, arrival, "" if arrival.outcome.is_valid else "Type what you are looking for.")
+    if words and not arrival.outcome.is_valid:
+        abort(404)
+    return _show(visit, arrival, "" if words else "Type what you are looking for.")
 
 
 @pages.get("/s/<visit:visit_id>/<step:step>/click")

@@ -32,7 +32,11 @@ THROUGH_A_BROWSER = {"mise/WebShopBrowser-v0"}
 UNDERSTOOD = {"mise/WebShop-v0": "search[shoes]", "mise/WebShopBrowser-v0": "search[shoes]"}
 """An action that is valid at the start, where that is not "look"."""
 ALWAYS = {"progress", "success", "score", "max_score", "turn", "task", "split", "task_id", "valid_action"}
-BESIDES = {"mise/ScienceWorld-v0": {"failed", "ambiguous"}}
+BESIDES = {
+    "mise/ScienceWorld-v0": {"failed", "ambiguous"},
+    "mise/TextWorld-v0": {"refused_actions"},
+    "mise/FTWP-v0": {"refused_actions"},
+}
 """What some environments always tell besides."""
 SECTIONS = [
     "Description",

@@ -181,5 +181,8 @@ def test_a_request_cannot_write_lines_of_its_own_into_the_log(app: Flask, caplog
     with caplog.at_level(logging.INFO, logger="webshop_server"):
         app.test_client().get("/x%0A2026-01-01%20INFO%20faked")
 
+        app.test_client().get(f"/?q={'x' * 100_000}")
+
     assert "\n" not in caplog.messages[0]
     assert "404" in caplog.messages[0]
+    assert len(caplog.messages[1]) < 1100

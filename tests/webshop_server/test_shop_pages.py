@@ -1,7 +1,9 @@
 """What people and programs find on the pages of the shop."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,6 +15,7 @@ from webshop_server.config import ShopConfig
 from webshop_server.engine.buyer import buy
 from webshop_server.engine.generator import generate_catalogue
 from webshop_server.engine.session import Session
+from webshop_server.errors import ServingError
 from webshop_server.purchase import Errand
 from webshop_server.storefront import PER_PAGE, Storefront
 
@@ -66,6 +69,12 @@ class TestStart:
         assert [errand.number for page in pages[:2] for errand in page.errands] == list(range(2 * PER_PAGE))
         assert pages[2].number == pages[2].num_pages
         assert pages[2].errands[-1].number == storefront(app).num_goals(kind) - 1  # type: ignore[arg-type]
+
+    def test_the_goals_that_are_listed_first_can_be_chosen(self, config: ShopConfig) -> None:
+        app = create_app(replace(config, goals="synthetic"))
+        visit = app.test_client().post("/visits", data={"goal": "5"}).location.split("/")[2]
+
+        assert app.extensions["storefront"].visits.get(visit).errand.kind == "synthetic"
 
     def test_a_goal_can_be_drawn_and_the_seed_repeats_the_draws(self, config: ShopConfig) -> None:
         draws = []
@@ -173,6 +182,7 @@ class TestVisit:
         shopper = Shopper(create_app(replace(config, quirks="fixed"))).search("home")
 
         assert [form for form in shopper.markup.forms if form.get("role") == "search"] == []
+        assert shopper.client.get(f"{shopper.place}/search?q=tea").status_code == 404
 
 
 class TestForPeople:
@@ -219,3 +229,17 @@ def test_a_goal_given_in_full_can_be_shopped_for(app: Flask) -> None:
 
     assert visit.errand.task_id.startswith('{"asin"')
     assert app.test_client().get(f"/s/{visit.id}/0").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"goals": "humans"}, "The setting goals is 'humans'; it must be one of human, synthetic."),
+        ({"quirks": "none"}, "The setting quirks is 'none'; it must be one of upstream, fixed."),
+        ({"most_visits": 0}, "The setting most_visits is 0; it must be 1 or more."),
+        ({"idle_seconds": float("nan")}, "The setting idle_seconds is nan; it must be more than 0."),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ServingError, match=re.escape(sentence)):
+        ShopConfig(catalogue=tmp_path, **settings)
