@@ -16,7 +16,9 @@ EXTRA_OF: Final = {
     "transformers": "train",
     "tokenizers": "train",
     "matplotlib": "plot",
-    "tqdm": "train",
+    "tqdm": "judge",
+    "scipy": "calibration",
+    "jinja2": "plot",
     "stable_baselines3": "sb3",
 }
 """Top-level package -> the extra of mise-gym that installs it."""

@@ -32,6 +32,8 @@ class JudgeResult:
     status: JudgeStatus = JudgeStatus.OK
     scores: tuple[float, ...] | None = None
     """One hindsight score in [0, 1] per turn."""
+    reasons: tuple[str, ...] | None = None
+    """Why each turn got its score, for people to read; ``None`` from a judge that does not say."""
     message: str = ""
     """Why there are no scores."""
     calls: int = 0
@@ -83,3 +85,5 @@ class RewardBreakdown:
     status: JudgeStatus
     judge: dict[str, Any]
     """Name, calls, tokens and seconds of the judge, and its message when it failed."""
+    reasons: tuple[str, ...] | None = None
+    """Why each turn got its score; ``None`` where the judge does not say."""

@@ -23,6 +23,7 @@ JUDGES: Final = Registry(
         "heuristic": f"{_JUDGES}.heuristic:HeuristicJudge",
         "noisy": f"{_JUDGES}.wrapped:NoisyJudge",
         "oracle": f"{_JUDGES}.oracle:OracleJudge",
+        "recorded": f"{_JUDGES}.recorded:RecordedJudge",
         "self": f"{_JUDGES}.self_evaluation:SelfEvaluationJudge",
     },
 )

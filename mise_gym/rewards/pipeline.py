@@ -162,6 +162,7 @@ class RewardPipeline:
             step_rewards=tuple(mix(env_rewards, calibrated, self.w_env, self.w_hindsight).tolist()),
             status=result.status,
             judge=judge,
+            reasons=result.reasons,
         )
 
 
@@ -179,7 +180,7 @@ def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
     message = _complaint(result, num_turns)
     if not message:
         return result
-    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, message=message)
+    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, reasons=None, message=message)
 
 
 def _complaint(result: JudgeResult, num_turns: int) -> str:
@@ -189,6 +190,8 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
         return "The status is 'ok' but there are no scores."
     if len(result.scores) != num_turns:
         return f"There are {len(result.scores)} scores for {num_turns} turns."
+    if result.reasons is not None and len(result.reasons) != num_turns:
+        return f"There are {len(result.reasons)} reasons for {num_turns} turns."
     for turn, score in enumerate(result.scores):
         if not (math.isfinite(score) and 0 <= score <= 1):
             return f"Score {score!r} of turn {turn} is not in [0, 1]."

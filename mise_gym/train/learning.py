@@ -1,7 +1,6 @@
 """The PPO loop: collect -> judge -> update -> write down, from the newest checkpoint to the last iteration."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from mise_gym.rewards.base import Judge, RewardBreakdown
 from mise_gym.rewards.judges.self_evaluation import SelfEvaluationJudge
 from mise_gym.rewards.judges.wrapped import FlippedJudge
+from mise_gym.rewards.labels import with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
@@ -107,7 +107,7 @@ class Trainer:
     def _record(self, episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> None:
         path = self.folder / "episodes" / f"iteration-{self.done + 1:05d}.jsonl.gz"
         path.parent.mkdir(exist_ok=True)
-        write_episodes(path, [replace(e, extra={**e.extra, "mise": asdict(r)}) for e, r in zip(episodes, rewards, strict=True)])
+        write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
     def _save(self) -> None:
         tensors = {"optimizer": self.learner.state_dict(), "generator": self.generator.get_state()}

@@ -1,0 +1,42 @@
+"""Judges that take time, fail or must not be asked; relabelling finds them by name, also in another process."""
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from mise_gym.rewards import JudgeResult, JudgeStatus
+from mise_gym.types import Episode
+
+
+class SlowJudge:
+    """Takes a moment for every episode, and scores its turns by the length of their text."""
+
+    name = "slow"
+
+    def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        time.sleep(0.005 * len(episodes))
+        return [JudgeResult(scores=tuple(len(turn.next_observation) / 10 for turn in e.transitions)) for e in episodes]
+
+
+class MoodyJudge:
+    """In a bad mood every third episode times out; a dead one answers nothing."""
+
+    name = "moody"
+    mood: ClassVar[str] = "good"
+
+    def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        return [self._result(episode) for episode in episodes]
+
+    def _result(self, episode: Episode) -> JudgeResult:
+        if self.mood == "dead" or (self.mood == "bad" and int(episode.task_id) % 3 == 1):
+            return JudgeResult(status=JudgeStatus.TIMEOUT)
+        return JudgeResult(scores=(0.5,) * len(episode))
+
+
+class NeverAsked:
+    """Fails the test that asks it."""
+
+    name = "never"
+
+    def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        raise AssertionError("the judge was asked")
