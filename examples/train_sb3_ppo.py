@@ -86,6 +86,15 @@ def train(arm: str, seed: int, turns: int, level: int, bar: Any) -> Array:
     return np.bincount(rollout, weights=won) / np.maximum(np.bincount(rollout), 1)
 
 
+def run_seeds(arm: str, seeds: int, turns: int, level: int, bar: Any) -> Array:
+    """Train one agent per seed. Returns success, shape ``(seeds, rollouts)``."""
+    curves = []
+    for seed in range(seeds):
+        curves.append(train(arm, seed, turns, level, bar))
+        tqdm.write(f"{arm}, seed {seed}: won {curves[-1].mean():.2f} of all episodes, {curves[-1][-1]:.2f} at the end")
+    return np.array(curves)
+
+
 def interval(values: Array) -> tuple[float, float, float]:
     """Return the mean over seeds and its 95 % bootstrap interval. Shape ``(seeds,)``."""
     rng = np.random.default_rng(0)
@@ -133,10 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
         options.seeds, options.turns, options.level = 1, 2 * NUM_ENVS * N_STEPS, 2
     torch.set_num_threads(1)
     with tqdm(total=len(options.arms) * options.seeds * options.turns, unit="turn", unit_scale=True, disable=None) as bar:
-        curves = {
-            arm: np.array([train(arm, seed, options.turns, options.level, bar) for seed in range(options.seeds)])
-            for arm in options.arms
-        }
+        curves = {arm: run_seeds(arm, options.seeds, options.turns, options.level, bar) for arm in options.arms}
     print(table(curves))
     plot(curves, options.out)
     options.out.with_suffix(".json").write_text(json.dumps({arm: curve.tolist() for arm, curve in curves.items()}))

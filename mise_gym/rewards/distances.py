@@ -39,7 +39,7 @@ def canonical(rewards: FloatArray, sources: States, targets: States, *, gamma: f
         MissingExtraError: SciPy is not installed.
 
     Example:
-        >>> rewards, sources, targets = np.array([1.0, 5.0]), np.array([0, 0]), np.array([1, END])
+        >>> rewards, sources, targets = np.array([1.0, 5.0]), np.array([0, 0]), np.array([END, END])
         >>> canonical(rewards, sources, targets, gamma=1.0).round(6).tolist()  # which of two ways is better, and nothing else
         [-2.0, 2.0]
     """
