@@ -131,7 +131,7 @@ def plot(curves: dict[str, Array], path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
     """Train every arm with every seed, print the table, save curves and plot; return arm -> success, ``(seeds, rollouts)``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fast", action="store_true", help="1 seed, two rollouts and a coin two rooms away")
+    parser.add_argument("--fast", action="store_true", help="1 seed, one rollout and a coin two rooms away")
     parser.add_argument("--seeds", type=int, default=5, help="seeds per reward (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=60_000, help="turns per agent (default: %(default)s)")
     parser.add_argument("--level", type=int, default=8, help="rooms to the coin (default: %(default)s)")
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
     parser.add_argument("--out", type=Path, default=Path("train_sb3_ppo.png"), help="picture to write (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.fast:
-        options.seeds, options.turns, options.level = 1, 2 * NUM_ENVS * N_STEPS, 2
+        options.seeds, options.turns, options.level = 1, NUM_ENVS * N_STEPS, 2
     torch.set_num_threads(1)
     with tqdm(total=len(options.arms) * options.seeds * options.turns, unit="turn", unit_scale=True, disable=None) as bar:
         curves = {arm: run_seeds(arm, options.seeds, options.turns, options.level, bar) for arm in options.arms}
