@@ -28,7 +28,7 @@ class SomebodysLock(gym.Env[str, str]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start at the first dial."""
-        super().reset(seed=seed)
+        super().reset(seed=seed, options=options)
         self.turned: list[int] = []
         return "Dial 0.", {}
 

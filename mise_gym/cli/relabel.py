@@ -101,6 +101,8 @@ def _report(counts: RelabelCounts, config: RelabelConfig, target: Path) -> str:
         f"Judge {config.judge}: {counts.calls:,} calls, {counts.tokens:,} tokens, {counts.seconds:.1f} s.",
         f"Calibrator {config.calibrator}: |c(s)| is {counts.paid / max(counts.turns, 1):.3f} on average.",
     ]
+    if counts.paid == 0 and failed < counts.episodes:
+        lines.append("So the scores earn nothing: they say nothing about the outcomes, or no episode is of the training split.")
     if failed:
         lines.append("Episodes that failed keep the environment's reward. The same command asks about them again.")
     return "\n".join([*lines, f"Written to {target}. Look at it with: mise-gym view {target}"])

@@ -8,7 +8,7 @@ from typing import Final
 from mise_gym.cli.terminal import Screen, visible
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
-from mise_gym.rewards.labels import labels_of
+from mise_gym.rewards.labels import labels_of, reasons_of
 from mise_gym.trajectories import read_episodes
 from mise_gym.types import Episode
 
@@ -105,6 +105,6 @@ def _note(episode: Episode, labels: RewardBreakdown | None, turn: int) -> str:
         )
     elif transition.reward:
         parts.append(f"reward {transition.reward:+.2f}")
-    if labels is not None and labels.reasons:
-        parts.append(visible(labels.reasons[turn]))
+    if labels is not None and reasons_of(labels):
+        parts.append(visible(reasons_of(labels)[turn]))
     return " · ".join(parts)

@@ -9,6 +9,7 @@ from mise_gym.extras import require
 from mise_gym.report import charts
 from mise_gym.report.material import Beliefs, Judged, Material, gather
 from mise_gym.rewards import metrics
+from mise_gym.rewards.labels import reasons_of
 
 WORST: Final = 4
 """Transcripts of episodes that the judge thought too well of, and as many of the others."""
@@ -170,7 +171,7 @@ def _cost_table(material: Material) -> Table:
 
 def _transcript(judged: Judged) -> dict[str, Any]:
     """Return what the template shows of one episode."""
-    episode, labels = judged.episode, judged.labels
+    episode, labels, reasons = judged.episode, judged.labels, reasons_of(judged.labels)
     assert labels.scores is not None
     turns = [
         {
@@ -180,7 +181,7 @@ def _transcript(judged: Judged) -> dict[str, Any]:
             "score": labels.scores[number],
             "reward": None if labels.calibrated is None else labels.step_rewards[number],
             "calibrated": None if labels.calibrated is None else labels.calibrated[number],
-            "reason": labels.reasons[number] if labels.reasons else "",
+            "reason": reasons[number] if reasons else "",
             "valid": turn.valid_action,
         }
         for number, turn in enumerate(episode.transitions)

@@ -32,13 +32,13 @@ class JudgeResult:
     status: JudgeStatus = JudgeStatus.OK
     scores: tuple[float, ...] | None = None
     """One hindsight score in [0, 1] per turn."""
-    reasons: tuple[str, ...] | None = None
-    """Why each turn got its score, for people to read; ``None`` from a judge that does not say."""
     message: str = ""
     """Why there are no scores."""
     calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    reasons: tuple[str, ...] = ()
+    """Why, one sentence per turn, for people to read; empty from a judge that does not say."""
 
 
 class Judge(Protocol):
@@ -84,6 +84,4 @@ class RewardBreakdown:
     """r_t = w_env e_t + w_hindsight r^H_t: what the learner gets."""
     status: JudgeStatus
     judge: dict[str, Any]
-    """Name, calls, tokens and seconds of the judge, and its message when it failed."""
-    reasons: tuple[str, ...] | None = None
-    """Why each turn got its score; ``None`` where the judge does not say."""
+    """Name, calls, tokens and seconds of the judge, its message when it failed, and its reasons where it gives any."""

@@ -150,14 +150,14 @@ def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
-    """Return a breakdown as ``info["mise"]``: a dict of lists and plain values, with empty lists where the judge said nothing.
+    """Return a breakdown as ``info["mise"]``: a dict of lists and plain values, with empty lists where the judge failed.
 
     Note:
         Lists, because arrays of different lengths from two environments that end together cannot be batched by Gymnasium's vector
         environments; and no ``None``, because their batched dicts cannot tell it from a missing value.
     """
     entries = asdict(breakdown)
-    lists = {key: list(entries[key] or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated", "reasons")}
+    lists = {key: list(entries[key] or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated")}
     return lists | {"status": breakdown.status.value, "judge": breakdown.judge}
 
 
@@ -173,7 +173,6 @@ def join(turns: Sequence[RewardBreakdown]) -> RewardBreakdown:
         step_rewards=tuple(turn.step_rewards[0] for turn in turns),
         status=status,
         judge=judge,
-        reasons=None if failed else tuple(turn.reasons[0] for turn in turns if turn.reasons) or None,
     )
 
 
@@ -186,5 +185,4 @@ def _last_turn(breakdown: RewardBreakdown) -> RewardBreakdown:
         step_rewards=breakdown.step_rewards[-1:],
         status=breakdown.status,
         judge=breakdown.judge,
-        reasons=breakdown.reasons and breakdown.reasons[-1:],
     )

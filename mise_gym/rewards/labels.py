@@ -43,22 +43,29 @@ def labels_of(episode: Episode) -> RewardBreakdown | None:
     return None
 
 
+def reasons_of(labels: RewardBreakdown) -> tuple[str, ...]:
+    """Return why each turn got its score; empty where the judge did not say."""
+    return tuple(map(str, labels.judge.get("reasons", ())))
+
+
 def _decode(record: Any, episode: Episode) -> RewardBreakdown:
     try:
-        return RewardBreakdown(
+        labels = RewardBreakdown(
             env_rewards=_numbers(record, "env_rewards", episode) or (),
             scores=_numbers(record, "scores", episode),
             calibrated=_numbers(record, "calibrated", episode),
             step_rewards=_numbers(record, "step_rewards", episode) or (),
             status=JudgeStatus(record["status"]),
             judge=dict(record["judge"]),
-            reasons=None if not record.get("reasons") else tuple(map(str, _one_per_turn(record["reasons"], "reasons", episode))),
         )
+        if reasons_of(labels):
+            _one_per_turn(reasons_of(labels), "reasons", episode)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TrajectoryFormatError(
             f"The labels of an episode of task {episode.task_id!r} cannot be read: {type(error).__name__}: {error}. "
             "Label the episodes again with mise-gym relabel."
         ) from error
+    return labels
 
 
 def _numbers(record: Mapping[str, Any], name: str, episode: Episode) -> tuple[float, ...] | None:

@@ -155,6 +155,8 @@ class RewardPipeline:
         judge = {"name": self.judge.name, "calls": result.calls, "tokens": result.tokens, "seconds": result.seconds}
         if result.message:
             judge["message"] = result.message
+        if result.reasons:
+            judge["reasons"] = list(result.reasons)
         return RewardBreakdown(
             env_rewards=tuple(env_rewards.tolist()),
             scores=result.scores,
@@ -162,7 +164,6 @@ class RewardPipeline:
             step_rewards=tuple(mix(env_rewards, calibrated, self.w_env, self.w_hindsight).tolist()),
             status=result.status,
             judge=judge,
-            reasons=result.reasons,
         )
 
 
@@ -180,7 +181,7 @@ def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
     message = _complaint(result, num_turns)
     if not message:
         return result
-    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, reasons=None, message=message)
+    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, reasons=(), message=message)
 
 
 def _complaint(result: JudgeResult, num_turns: int) -> str:
@@ -190,7 +191,7 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
         return "The status is 'ok' but there are no scores."
     if len(result.scores) != num_turns:
         return f"There are {len(result.scores)} scores for {num_turns} turns."
-    if result.reasons is not None and len(result.reasons) != num_turns:
+    if result.reasons and len(result.reasons) != num_turns:
         return f"There are {len(result.reasons)} reasons for {num_turns} turns."
     for turn, score in enumerate(result.scores):
         if not (math.isfinite(score) and 0 <= score <= 1):

@@ -26,8 +26,7 @@ LABELS = {
     "calibrated": [0.5],
     "step_rewards": [1.125],
     "status": "ok",
-    "judge": {"name": "wise"},
-    "reasons": ["It found the door."],
+    "judge": {"name": "wise", "reasons": ["It found the door."]},
 }
 FAILED = {
     "env_rewards": [0.0],

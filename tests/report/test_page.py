@@ -29,8 +29,13 @@ def labels(score: float | None, env: tuple[float, ...]) -> RewardBreakdown:
         calibrated=scores,
         step_rewards=env,
         status=JudgeStatus.TIMEOUT if score is None else JudgeStatus.OK,
-        judge={"name": "wise", "calls": 2, "tokens": 300, "seconds": 0.5},
-        reasons=None if score is None else ("It said so.",) * len(env),
+        judge={
+            "name": "wise",
+            "calls": 2,
+            "tokens": 300,
+            "seconds": 0.5,
+            "reasons": ["It said so."] * len(env) if scores else [],
+        },
     )
 
 
@@ -99,6 +104,10 @@ def test_the_numbers_are_those_of_the_episodes(page: Path) -> None:
     assert found["mean belief"][0] == f"{0.6 + 0.3 * 20 / 59:.3f}"
     assert found["over-confidence on failures"][0] == "0.600"
     assert (found["failed"], found["calls"], found["tokens"]) == (["timeout 1"], ["120"], ["18,000"])
+
+
+def test_a_transcript_shows_why(page: Path) -> None:
+    assert '<p class="reason">It said so.</p>' in page.read_text()
 
 
 def test_calibration_is_seen_to_help(page: Path) -> None:

@@ -34,6 +34,18 @@ def test_labels_come_back_from_a_file_as_they_were(tmp_path, judge):
     assert labels_of(found) == breakdown
 
 
+def test_reasons_of_another_number_than_turns_are_no_answer():
+    class Talkative:
+        name = "talkative"
+
+        def judge(self, episodes):
+            return [JudgeResult(scores=(0.5, 0.5), reasons=("one", "two", "three")) for _ in episodes]
+
+    (breakdown,) = RewardPipeline(Talkative(), retries=0).reward([episode()])
+    assert (breakdown.status, breakdown.scores) == (JudgeStatus.UNPARSABLE, None)
+    assert breakdown.judge["message"] == "There are 3 reasons for 2 turns."
+
+
 def test_an_episode_without_labels_has_none():
     assert labels_of(episode()) is None
 
@@ -60,13 +72,14 @@ def test_a_wrapped_environment_tells_the_reasons(corridor: gym.Env[str, str]):
     env.step("go east")
     mise = env.step("go east")[-1]["mise"]
 
-    assert mise["reasons"] == ["known text, understood", "new text, understood", "new text, understood"]
+    assert mise["judge"]["reasons"] == ["known text, understood", "new text, understood", "new text, understood"]
 
 
 @pytest.mark.parametrize(
     "labels",
     [
         "0.5",
+        {"status": "ok", "judge": {"reasons": ["why"]}, "scores": [0.5] * 2, "env_rewards": [0.0] * 2, "step_rewards": [0.0] * 2},
         {"scores": [0.5, 0.5]},
         {"status": "ok", "judge": {}, "scores": [0.5], "env_rewards": [0.0, 0.0], "step_rewards": [0.0, 0.0]},
         {"status": "fine", "judge": {}, "scores": [0.5, 0.5], "env_rewards": [0.0, 0.0], "step_rewards": [0.0, 0.0]},

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mise_gym.rewards.base import JudgeResult, JudgeStatus
-from mise_gym.rewards.labels import labels_of
+from mise_gym.rewards.labels import labels_of, reasons_of
 from mise_gym.types import Episode
 
 
@@ -27,4 +27,4 @@ def _result(episode: Episode) -> JudgeResult:
         return JudgeResult(status=JudgeStatus.ERROR, message="The episode was recorded without scores.")
     if labels.scores is None:
         return JudgeResult(status=labels.status, message=str(labels.judge.get("message", "")))
-    return JudgeResult(scores=labels.scores, reasons=labels.reasons)
+    return JudgeResult(scores=labels.scores, reasons=reasons_of(labels))
