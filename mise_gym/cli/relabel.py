@@ -95,10 +95,11 @@ def _forecast(source: Path, config: RelabelConfig) -> str:
 def _report(counts: RelabelCounts, config: RelabelConfig, target: Path) -> str:
     failed = sum(counts.failed.values())
     kinds = ", ".join(f"{status} {count:,}" for status, count in counts.failed.most_common())
+    money = f", cost {counts.cost:.4g}" if counts.cost else ""
     lines = [
         f"{counts.episodes:,} episodes, {counts.turns:,} turns: {counts.episodes - failed:,} judged, "
         f"{failed:,} failed{f' ({kinds})' if kinds else ''}; asked about {counts.asked:,} now.",
-        f"Judge {config.judge}: {counts.calls:,} calls, {counts.tokens:,} tokens, {counts.seconds:.1f} s.",
+        f"Judge {config.judge}: {counts.calls:,} calls, {counts.tokens:,} tokens, {counts.seconds:.1f} s{money}.",
         f"Calibrator {config.calibrator}: |c(s)| is {counts.paid / max(counts.turns, 1):.3f} on average.",
     ]
     if counts.paid == 0 and failed < counts.episodes:

@@ -61,6 +61,8 @@ class Costs:
     calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    cost: float = 0.0
+    """Money, in the currency of the prices that the judge was given."""
     failed: Counter[str] = field(default_factory=Counter)
     judges: Counter[str] = field(default_factory=Counter)
     """Episodes by the name of their judge."""
@@ -71,6 +73,7 @@ class Costs:
         self.calls += int(labels.judge.get("calls", 0))
         self.tokens += int(labels.judge.get("tokens", 0))
         self.seconds += float(labels.judge.get("seconds", 0.0))
+        self.cost += float(labels.judge.get("cost", 0.0))
         self.judges[str(labels.judge.get("name", "?"))] += 1
         if labels.status is not JudgeStatus.OK:
             self.failed[labels.status.value] += 1

@@ -162,6 +162,8 @@ def _cost_table(material: Material) -> Table:
         ["tokens", f"{costs.tokens:,}"],
         ["seconds of the judge", f"{costs.seconds:,.1f}"],
     ]
+    if costs.cost:
+        rows.append(["cost", f"{costs.cost:,.4g}"])
     if material.stage_seconds:
         rows.append(["seconds of the run", f"{sum(material.stage_seconds.values()):,.0f}"])
     if material.peak_memory_mb is not None:

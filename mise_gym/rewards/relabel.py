@@ -13,6 +13,7 @@ from typing import Any, Final
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge
+from mise_gym.rewards.delivery import recordable
 from mise_gym.rewards.labels import LABELS, labels_of, with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.trajectories import EpisodeWriter, read_episodes, write_episodes
@@ -48,8 +49,9 @@ class RelabelConfig:
 
     @property
     def judge_id(self) -> str:
-        """A short name of the judge with its arguments, which is kept with every score."""
-        key = json.dumps([self.judge, dict(self.judge_kwargs)], sort_keys=True, default=str)
+        """A short name of the judge with its arguments, which is kept with every score; secrets do not go into it."""
+        recorded = recordable({"judge": self.judge, "judge_kwargs": self.judge_kwargs, "calibrator": self.calibrator})
+        key = json.dumps([recorded["judge"], recorded["judge_kwargs"]], sort_keys=True, default=str)
         return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
@@ -66,7 +68,8 @@ class RelabelCounts:
     calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    """Calls, tokens and seconds of the judge, for all episodes."""
+    cost: float = 0.0
+    """Calls, tokens, seconds and money of the judge, for all episodes."""
     paid: float = 0.0
     """Sum over turns of the absolute calibrated reward."""
 
@@ -213,5 +216,6 @@ def _count(episodes: Iterable[Episode], counts: RelabelCounts) -> Iterator[Episo
         counts.calls += labels.judge["calls"]
         counts.tokens += labels.judge["tokens"]
         counts.seconds += labels.judge["seconds"]
+        counts.cost += labels.judge.get("cost", 0.0)
         counts.paid += sum(abs(reward) for reward in labels.calibrated or ())
         yield episode
