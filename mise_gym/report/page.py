@@ -56,6 +56,7 @@ def render(material: Material) -> str:
             material=material,
             tiles=_tiles(material),
             pictures={name: require("markupsafe").Markup(svg) for name, svg in _pictures(material, links).items()},
+            alarms=[record["step"] for record in material.records if record.get("judge/hacking_alarm")],
             judge_table=_judge_table(material.reliability),
             cost_table=_cost_table(material),
             transcripts=[_transcript(material.judged[index]) for index in worst],

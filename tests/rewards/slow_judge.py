@@ -1,5 +1,6 @@
-"""Judges that take time, fail or must not be asked; relabelling finds them by name, also in another process."""
+"""Judges that get stuck, fail or must not be asked; relabelling finds them by name, also in another process."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -8,13 +9,14 @@ from mise_gym.rewards import JudgeResult, JudgeStatus
 from mise_gym.types import Episode
 
 
-class SlowJudge:
-    """Takes a moment for every episode, and scores its turns by the length of their text."""
+class StuckJudge:
+    """Scores turns by the length of their text; the variable STUCK names the episode at which it stops answering."""
 
-    name = "slow"
+    name = "stuck"
 
     def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
-        time.sleep(0.005 * len(episodes))
+        if any(episode.task_id == os.environ.get("STUCK") for episode in episodes):
+            time.sleep(600)
         return [JudgeResult(scores=tuple(len(turn.next_observation) / 10 for turn in e.transitions)) for e in episodes]
 
 

@@ -99,22 +99,21 @@ def test_the_size_of_a_batch_changes_nothing(source, target, tmp_path):
 def test_a_killed_relabelling_is_continued_to_the_same_file(source, target, tmp_path):
     program = (
         "from pathlib import Path; from mise_gym.rewards.relabel import RelabelConfig, relabel; "
-        f"relabel(Path({str(source)!r}), Path({str(target)!r}), RelabelConfig(judge='{HERE}:SlowJudge', batch=2))"
+        f"relabel(Path({str(source)!r}), Path({str(target)!r}), RelabelConfig(judge='{HERE}:StuckJudge', batch=2))"
     )
     judging = target.with_name(f"judging-{target.name}")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "STUCK": "14"}
     with subprocess.Popen([sys.executable, "-c", program], env=environment) as process:
-        while not judging.exists() or judging.stat().st_size < 2000:
-            time.sleep(0.01)
+        while process.poll() is None and not (judging.exists() and len(list(read_episodes(judging))) == 14):
+            time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
+    os.truncate(judging, judging.stat().st_size - 5)  # as if it had been killed while it wrote the last of the 14 episodes
     assert not target.exists()
-    judged = len(list(read_episodes(judging)))
-    assert 0 < judged < 40
 
-    counts = relabel(source, target, RelabelConfig(judge=f"{HERE}:SlowJudge", batch=2))
+    counts = relabel(source, target, RelabelConfig(judge=f"{HERE}:StuckJudge", batch=2))
 
-    assert counts.asked == 40 - judged
-    relabel(source, tmp_path / "at_once.jsonl", RelabelConfig(judge=f"{HERE}:SlowJudge"))
+    assert counts.asked == 40 - 13
+    relabel(source, tmp_path / "at_once.jsonl", RelabelConfig(judge=f"{HERE}:StuckJudge"))
     assert rewards(target) == rewards(tmp_path / "at_once.jsonl")
     assert not judging.exists()
 
