@@ -209,6 +209,15 @@ def test_a_running_run_shows_its_newest_iteration(run: Path) -> None:
     assert rows(page)["episodes judged"] == ["118"]
 
 
+def test_iterations_in_which_the_alarm_rang_are_named(run: Path) -> None:
+    add_iteration(run, 1)
+    metrics = run / "metrics.jsonl"
+    record = json.loads(metrics.read_text())
+    metrics.write_text("".join(json.dumps(record | {"step": step, "judge/hacking_alarm": step > 1}) + "\n" for step in (1, 2, 3)))
+
+    assert "<b>The alarm rang</b> in iteration 2, 3." in write_report(run, run / "report.html").read_text()
+
+
 def test_a_finished_run_shows_before_and_after(run: Path) -> None:
     add_heldout(run, "before", 0.9)
     add_iteration(run, 1)
