@@ -35,7 +35,7 @@ def _render(found: Comparison) -> str:
     first, second = found.judges
     rows = [
         ("", "A", "B"),
-        ("judge", first.name, second.name),
+        ("judge", visible(first.name), visible(second.name)),
         ("episodes without scores", str(first.failed), str(second.failed)),
         ("mean score", _number(first.mean_score), _number(second.mean_score)),
         ("over-confidence", _number(first.overconfidence), _number(second.overconfidence)),

@@ -5,6 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -136,7 +137,9 @@ def _judge(source: Path, target: Path, judging: Path, config: RelabelConfig) -> 
     """Write the scores of all episodes to ``judging``, from where it ends."""
     judge = make_judge(config.judge, config.judge_kwargs)
     pipeline = RewardPipeline(judge, "identity", w_hindsight=0.0)
-    with EpisodeWriter(judging) as writer:  # which removes a torn line
+    with ExitStack() as open_things:
+        open_things.callback(getattr(judge, "close", lambda: None))  # connections, for example
+        writer = open_things.enter_context(EpisodeWriter(judging))  # which removes a torn line
         done = _compare(source, judging, config)
         yield _Progress(ready=done, asked=0)
         finished = read_episodes(target) if target.exists() and config.judge != "recorded" else iter(())

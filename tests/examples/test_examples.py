@@ -18,12 +18,12 @@ def test_hindsight_helps_somebody_elses_agent(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_ppo_of_stable_baselines3_trains_with_both_rewards(tmp_path: Path) -> None:
+def test_ppo_of_stable_baselines3_trains_with_every_reward(tmp_path: Path) -> None:
     picture = tmp_path / "new folder" / "curves.png"
     main = runpy.run_path(str(EXAMPLES / "train_sb3_ppo.py"))["main"]
 
     curves = main(["--fast", "--out", str(picture)])
 
-    assert {arm: curve.shape for arm, curve in curves.items()} == {"sparse": (1, 1), "MISE": (1, 1)}
+    assert {arm: curve.shape for arm, curve in curves.items()} == {"sparse": (1, 1), "MISE": (1, 1), "MISE-heuristic": (1, 1)}
     assert all(np.all((curve > 0) & (curve < 1)) for curve in curves.values())
     assert picture.read_bytes().startswith(b"\x89PNG")

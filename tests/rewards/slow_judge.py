@@ -20,6 +20,19 @@ class StuckJudge:
         return [JudgeResult(scores=tuple(len(turn.next_observation) / 10 for turn in e.transitions)) for e in episodes]
 
 
+class Connected:
+    """Has to be closed."""
+
+    name = "connected"
+    closed: ClassVar[int] = 0
+
+    def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        return [JudgeResult(scores=(0.5,) * len(episode)) for episode in episodes]
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
 class MoodyJudge:
     """In a bad mood every third episode times out; a dead one answers nothing."""
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,13 @@ def test_a_broken_judge_stops_it_and_keeps_what_is_judged(tmp_path, target, monk
         relabel(tmp_path / "in.jsonl", target, RelabelConfig(judge=f"{HERE}:MoodyJudge", batch=10))
 
     assert len(list(read_episodes(target.with_name(f"judging-{target.name}")))) == 90
+
+
+def test_a_judge_with_connections_is_closed(source, target, monkeypatch):
+    monkeypatch.setattr("tests.rewards.slow_judge.Connected.closed", 0)
+    relabel(source, target, RelabelConfig(judge=f"{HERE}:Connected"))
+
+    assert import_module(HERE).Connected.closed == 1
 
 
 def test_progress_is_told_for_every_episode(source, target):
