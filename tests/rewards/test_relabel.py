@@ -142,6 +142,18 @@ def test_only_new_episodes_are_asked_about(source, target):
     assert (counts.asked, counts.episodes) == (5, 45)
 
 
+def test_an_episode_that_has_changed_is_asked_about_again(source, target):
+    relabel(source, target, RelabelConfig(judge="heuristic"))
+    changed = episodes(40)
+    changed[7] = replace(changed[7], task="another goal")
+    write_episodes(source, changed)
+
+    counts = relabel(source, target, RelabelConfig(judge="heuristic"))
+
+    assert counts.asked == 1
+    assert list(read_episodes(target))[7].task == "another goal"
+
+
 def test_recorded_scores_can_be_calibrated_anew(source, target, tmp_path):
     relabel(source, target, RelabelConfig(judge="heuristic"))
     relabel(target, tmp_path / "centred.jsonl", RelabelConfig(judge="recorded", calibrator="centred", w_hindsight=1.0))
