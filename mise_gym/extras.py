@@ -20,6 +20,10 @@ EXTRA_OF: Final = {
     "scipy": "calibration",
     "jinja2": "plot",
     "stable_baselines3": "sb3",
+    "flask": "webshop",
+    "waitress": "webshop",
+    "selenium": "browser",
+    "PIL": "browser",
 }
 """Top-level package -> the extra of mise-gym that installs it."""
 
