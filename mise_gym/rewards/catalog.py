@@ -26,6 +26,7 @@ JUDGES: Final = Registry(
         "http-logprob": f"{_JUDGES}.http_logprob:HttpLogprobJudge",
         "noisy": f"{_JUDGES}.wrapped:NoisyJudge",
         "oracle": f"{_JUDGES}.oracle:OracleJudge",
+        "recorded": f"{_JUDGES}.recorded:RecordedJudge",
         "self": f"{_JUDGES}.self_evaluation:SelfEvaluationJudge",
     },
 )

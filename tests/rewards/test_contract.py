@@ -41,6 +41,7 @@ def episode(*texts, success=True):
         success=success,
         terminated=True,
         truncated=False,
+        extra={"beliefs": [0.5] * len(turns)},
     )
 
 
