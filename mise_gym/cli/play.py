@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             Session(env, seed, options, writer).play()
             if writer is not None:
-                print(f"Recorded in {writer.path}. Again: mise-gym replay {writer.path}")
+                print(f"Recorded. To read it: mise-gym view {writer.path}. To check it: mise-gym replay {writer.path}")
         finally:
             env.close()
     finally:

@@ -19,10 +19,14 @@ JUDGES: Final = Registry(
     {
         "auto": f"{_JUDGES}.heuristic:HeuristicJudge",
         "constant": f"{_JUDGES}.constant:ConstantJudge",
+        "ensemble": f"{_JUDGES}.ensemble:EnsembleJudge",
         "flipped": f"{_JUDGES}.wrapped:FlippedJudge",
         "heuristic": f"{_JUDGES}.heuristic:HeuristicJudge",
+        "http": f"{_JUDGES}.http:HttpJudge",
+        "http-logprob": f"{_JUDGES}.http_logprob:HttpLogprobJudge",
         "noisy": f"{_JUDGES}.wrapped:NoisyJudge",
         "oracle": f"{_JUDGES}.oracle:OracleJudge",
+        "recorded": f"{_JUDGES}.recorded:RecordedJudge",
         "self": f"{_JUDGES}.self_evaluation:SelfEvaluationJudge",
     },
 )

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from mise_gym.errors import CheckpointError, ConfigError, JudgeError
-from mise_gym.rewards.base import Calibrator, Judge, JudgeResult, JudgeStatus, RewardBreakdown
+from mise_gym.rewards.base import COSTS, Calibrator, Judge, JudgeResult, JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge
 from mise_gym.rewards.mixing import mix
 from mise_gym.types import Episode
@@ -115,20 +115,10 @@ class RewardPipeline:
         for _ in range(1 + self.retries):
             if not pending:
                 break
-            for index, result in zip(pending, self._ask([episodes[index] for index in pending]), strict=True):
+            for index, result in zip(pending, ask(self.judge, [episodes[index] for index in pending]), strict=True):
                 results[index] = _add_costs(result, results[index])
             pending = [index for index in pending if results[index].status in _WORTH_RETRYING]
         return results
-
-    def _ask(self, episodes: list[Episode]) -> list[JudgeResult]:
-        try:
-            results = list(self.judge.judge(episodes))
-        except JudgeError as error:
-            return [JudgeResult(status=JudgeStatus.ERROR, message=str(error)) for _ in episodes]
-        if len(results) != len(episodes):
-            message = f"The judge returned {len(results)} results for {len(episodes)} episodes."
-            return [JudgeResult(status=JudgeStatus.ERROR, message=message) for _ in episodes]
-        return [validate(result, len(episode)) for result, episode in zip(results, episodes, strict=True)]
 
     def _count(self, result: JudgeResult) -> None:
         if result.status is JudgeStatus.OK:
@@ -152,9 +142,9 @@ class RewardPipeline:
     def _breakdown(self, episode: Episode, result: JudgeResult) -> RewardBreakdown:
         env_rewards = np.array([turn.reward for turn in episode.transitions], dtype=np.float64)
         calibrated = None if result.scores is None else self.calibrator(np.array(result.scores, dtype=np.float64))
-        judge = {"name": self.judge.name, "calls": result.calls, "tokens": result.tokens, "seconds": result.seconds}
-        if result.message:
-            judge["message"] = result.message
+        costs = {name: getattr(result, name) for name in COSTS}
+        said = {"message": result.message, "reasons": list(result.reasons), "disagreement": list(result.disagreement)}
+        judge = {"name": self.judge.name, **costs, **{name: value for name, value in said.items() if value}}
         return RewardBreakdown(
             env_rewards=tuple(env_rewards.tolist()),
             scores=result.scores,
@@ -163,6 +153,22 @@ class RewardPipeline:
             status=result.status,
             judge=judge,
         )
+
+
+def ask(judge: Judge, episodes: Sequence[Episode]) -> list[JudgeResult]:
+    """Return one valid result per episode, whatever the judge does.
+
+    A ``JudgeError``, or too many or too few results, make every episode an "error"; scores that break a judge's promise make
+    theirs "unparsable".
+    """
+    try:
+        results = list(judge.judge(episodes))
+    except JudgeError as error:
+        return [JudgeResult(status=JudgeStatus.ERROR, message=str(error)) for _ in episodes]
+    if len(results) != len(episodes):
+        message = f"The judge returned {len(results)} results for {len(episodes)} episodes."
+        return [JudgeResult(status=JudgeStatus.ERROR, message=message) for _ in episodes]
+    return [validate(result, len(episode)) for result, episode in zip(results, episodes, strict=True)]
 
 
 def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
@@ -179,7 +185,7 @@ def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
     message = _complaint(result, num_turns)
     if not message:
         return result
-    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, message=message)
+    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, reasons=(), disagreement=(), message=message)
 
 
 def _complaint(result: JudgeResult, num_turns: int) -> str:
@@ -189,6 +195,8 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
         return "The status is 'ok' but there are no scores."
     if len(result.scores) != num_turns:
         return f"There are {len(result.scores)} scores for {num_turns} turns."
+    if result.reasons and len(result.reasons) != num_turns:
+        return f"There are {len(result.reasons)} reasons for {num_turns} turns."
     for turn, score in enumerate(result.scores):
         if not (math.isfinite(score) and 0 <= score <= 1):
             return f"Score {score!r} of turn {turn} is not in [0, 1]."
@@ -197,12 +205,7 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
 
 def _add_costs(result: JudgeResult, earlier: JudgeResult) -> JudgeResult:
     """Return ``result`` with the costs of the earlier attempt added."""
-    return replace(
-        result,
-        calls=result.calls + earlier.calls,
-        tokens=result.tokens + earlier.tokens,
-        seconds=result.seconds + earlier.seconds,
-    )
+    return replace(result, **{name: getattr(result, name) + getattr(earlier, name) for name in COSTS})
 
 
 def _check(w_env: float, w_hindsight: float, on_judge_failure: str, retries: int, max_failures: int) -> None:

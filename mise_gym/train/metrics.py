@@ -1,8 +1,14 @@
 """Every number that a run writes: its name, its meaning, and the file it goes to."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+
+from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.types import Episode
 
 GLOSSARY: Final = {
     "rollout/success_rate": "Share of training episodes that reached full progress.",
@@ -72,3 +78,29 @@ class MetricsFile:
             return []
         lines = self.path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]
+
+
+def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> dict[str, float]:
+    """Return the rollout, reward and judge metrics of an iteration; see ``GLOSSARY``."""
+    success = np.array([episode.success for episode in episodes])
+    outcomes = np.array([episode.progress for episode in episodes])
+    judged = np.array([reward.scores is not None for reward in rewards])
+    beliefs = np.array([np.mean(reward.scores) if reward.scores else 0.0 for reward in rewards])
+    env = np.array([sum(reward.env_rewards) for reward in rewards])
+    total = np.array([sum(reward.step_rewards) for reward in rewards])
+
+    def gap(where: Any) -> float:
+        return float((beliefs - outcomes)[where].mean()) if where.any() else 0.0
+
+    return {
+        "rollout/success_rate": float(success.mean()),
+        "rollout/progress_mean": float(outcomes.mean()),
+        "rollout/turns_mean": float(np.mean([len(episode) for episode in episodes])),
+        "rollout/truncated_rate": float(np.mean([episode.truncated for episode in episodes])),
+        "reward/env_mean": float(env.mean()),
+        "reward/hindsight_mean": float((total - env).mean()),
+        "reward/total_mean": float(total.mean()),
+        "judge/belief_mean": float(beliefs[judged].mean()) if judged.any() else 0.0,
+        "judge/overconfidence": gap(judged),
+        "judge/overconfidence_failed": gap(judged & ~success),
+    }

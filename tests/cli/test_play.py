@@ -105,7 +105,7 @@ def test_a_turn_that_was_not_understood_says_so(play) -> None:
 def test_recorded_episodes_hold_what_was_played_without_undone_turns(play, tmp_path: Path) -> None:
     shown = play("wait\n/undo\ngo east\n/restart\ngo east\ngo east\ngo east\n/quit\n", "--record", str(tmp_path / "e.jsonl"))
 
-    assert shown.endswith(f"Again: mise-gym replay {tmp_path / 'e.jsonl'}\n")
+    assert shown.endswith(f"To check it: mise-gym replay {tmp_path / 'e.jsonl'}\n")
     first, second = read_episodes(tmp_path / "e.jsonl")
     assert [turn.action for turn in first.transitions] == ["go east"]
     assert (first.terminated, first.truncated) == (False, False)

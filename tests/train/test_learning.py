@@ -10,8 +10,8 @@ import torch
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
-from mise_gym.train.learning import Trainer, rollout_metrics
-from mise_gym.train.metrics import GLOSSARY, MetricsFile
+from mise_gym.train.learning import Trainer
+from mise_gym.train.metrics import GLOSSARY, MetricsFile, rollout_metrics
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.warm_start import WarmStartConfig
 from mise_gym.trajectories import read_episodes

@@ -1,0 +1,1 @@
+"""Language models, for judges and for the trainer: those behind OpenAI-compatible endpoints."""
