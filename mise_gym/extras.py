@@ -15,6 +15,7 @@ EXTRA_OF: Final = {
     "torch": "train",
     "transformers": "train",
     "tokenizers": "train",
+    "sklearn": "calibration",
     "matplotlib": "plot",
     "tqdm": "train",
     "stable_baselines3": "sb3",

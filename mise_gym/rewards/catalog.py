@@ -31,9 +31,14 @@ JUDGES: Final = Registry(
 CALIBRATORS: Final = Registry(
     "calibrator",
     {
+        "affine": f"{_CALIBRATORS}.affine:AffineCalibrator",
+        "beta": f"{_CALIBRATORS}.beta:BetaCalibrator",
         "centred": f"{_CALIBRATORS}.identity:CentredCalibrator",
         "identity": f"{_CALIBRATORS}.identity:IdentityCalibrator",
+        "isotonic": f"{_CALIBRATORS}.isotonic:IsotonicCalibrator",
         "outcome": f"{_CALIBRATORS}.outcome:OutcomeCalibrator",
+        "per-task": f"{_CALIBRATORS}.per_task:PerTaskCalibrator",
+        "potential": f"{_CALIBRATORS}.potential:PotentialCalibrator",
     },
 )
 """Calibrators by name."""
