@@ -89,7 +89,7 @@ def _levels(history: History) -> _Levels:
     fold_of = np.random.default_rng(0).permutation(episodes) % num_folds  # the same folds for the same window
     cells = np.repeat(fold_of, lengths) * num_levels + labels
     size, shape = num_folds * num_levels, (num_folds, num_levels)
-    turns = np.bincount(cells, weights=np.ones(len(cells)), minlength=size).reshape(shape)
+    turns = np.bincount(cells, minlength=size).reshape(shape)
     outcomes = np.bincount(cells, weights=np.repeat(history.outcomes, lengths), minlength=size).reshape(shape)
     centres = np.bincount(labels, weights=history.scores) / np.bincount(labels)
-    return _Levels(centres, turns, outcomes, float(history.lengths.mean()))
+    return _Levels(centres, np.asarray(turns, np.float64), np.asarray(outcomes, np.float64), float(history.lengths.mean()))
