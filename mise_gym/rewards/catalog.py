@@ -24,6 +24,7 @@ JUDGES: Final = Registry(
         "noisy": f"{_JUDGES}.wrapped:NoisyJudge",
         "oracle": f"{_JUDGES}.oracle:OracleJudge",
         "self": f"{_JUDGES}.self_evaluation:SelfEvaluationJudge",
+        "transformers": f"{_JUDGES}.transformers:TransformersJudge",
     },
 )
 """Judges by name; "auto" is what a wrapper uses when nothing is said: the heuristic judge, which needs no model."""

@@ -18,7 +18,7 @@ GLOSSARY: Final = {
     "judge/failed_episodes": "Episodes so far that the judge could not score.",
     "judge/drift_mean": "Mean belief minus that of the frozen judge, the warm start, on the same turns.",
     "judge/drift_rms": "Root mean squared difference between the two.",
-    "judge/hacking_alarm": "1 while, over 10 iterations, beliefs climb above the success rate and success does not climb; else 0.",
+    "judge/hacking_alarm": "1 while, over 10 iterations, beliefs climb above the success rate and success does not; else 0.",
     "train/policy_loss": "PPO's clipped surrogate.",
     "train/value_loss": "Half the squared error of the critic.",
     "train/entropy": "Entropy of the policy over the allowed tokens, in nats.",

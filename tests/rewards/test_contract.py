@@ -9,6 +9,7 @@ import pytest
 from mise_gym.errors import ConfigError, UnknownNameError
 from mise_gym.rewards import CALIBRATORS, JUDGES, JudgeStatus, make_calibrator, make_judge
 from mise_gym.types import Episode, Transition
+from tests.rewards.tiny_judge import untrained_folder
 
 
 class HalfSure:
@@ -16,7 +17,7 @@ class HalfSure:
         return [np.full(len(episode), 0.5) for episode in episodes]
 
 
-NEEDED = {"self": {"evaluator": HalfSure()}}
+NEEDED = {"self": {"evaluator": HalfSure()}, "transformers": {"model": untrained_folder()}}
 
 
 def episode(*texts, success=True):
