@@ -152,7 +152,7 @@ class BranchReader:
         try:
             (found,), _ = self.read([tree], range(size))
             reads_apart = torch.allclose(found, wanted, atol=0.02 * float(wanted.std()) + 1e-4)
-        except (TypeError, ValueError):  # not a transformer
+        except (TypeError, ValueError, RuntimeError):  # not a transformer
             reads_apart = False
         if not reads_apart:
             raise ConfigError(

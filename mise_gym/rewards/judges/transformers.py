@@ -78,15 +78,13 @@ class TransformersJudge:
         remembered: int = 256,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if (
-            mode not in get_args(Mode)
-            or min(max_text_tokens, batch_tokens, remembered, 1 if max_tokens is None else max_tokens) < 1
-        ):
+        self._settings = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        numbers = [max_text_tokens, batch_tokens, remembered, *([] if max_tokens is None else [max_tokens])]
+        if mode not in get_args(Mode) or min(numbers) < 1:
             raise ConfigError(
                 f"TransformersJudge got mode={mode!r}, max_tokens={max_tokens!r}, max_text_tokens={max_text_tokens!r}, "
                 f"batch_tokens={batch_tokens!r}, remembered={remembered!r}. Give 'read' or 'write', and numbers of at least 1."
             )
-        self._settings = {name: value for name, value in locals().items() if name not in ("self", "model")}
         self._folder, self.mode, self.remembered, self._clock = model, mode, remembered, clock
         weights, tokenizer = _load(model, dtype, device)
         limit = getattr(weights.config, "max_position_embeddings", None) or _UNLIMITED
