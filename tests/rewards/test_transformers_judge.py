@@ -272,14 +272,14 @@ def test_a_chat_template_frames_the_prompt():
     folder = write_model(judge()._asker._reader.model, tokenizer)
     text = tokenizer.decode(text_of(judge(folder), walk("north")))
     assert text.startswith("<bos>user: An agent acts")
-    assert text.endswith("good or bad.\n<eos><bos>assistant: ")
+    assert text.endswith("good or bad?\n<eos><bos>assistant: ")
     assert text.count("<bos>") == 2
 
 
 def test_without_a_chat_template_the_answer_is_asked_for():
     text = judge().prompt.tokenizer.decode(text_of(judge(), walk("north")))
     assert text.startswith("<bos>An agent acts")
-    assert text.endswith("good or bad.\nAnswer:")
+    assert text.endswith("good or bad?\nAnswer:")
 
 
 ATTACKS = [

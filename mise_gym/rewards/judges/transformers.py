@@ -45,6 +45,7 @@ class TransformersJudge:
         prompt: A text file with your own prompt; ``None`` is the built-in one (``mise_gym/rewards/judges/prompts``).
         max_tokens: Longest prompt; ``None`` is what the model can read, at most 8192.
         max_text_tokens: Longest task, action or observation; longer ones lose their middle.
+        max_new_tokens: Longest written reply in tokens.
         batch_tokens: Largest number of tokens read together. Lower it when the GPU's memory is too small.
         remembered: Running episodes that are remembered; more of them are read from their beginning again.
         clock: Seconds from anywhere; measures the cost.
@@ -74,24 +75,31 @@ class TransformersJudge:
         prompt: str | None = None,
         max_tokens: int | None = None,
         max_text_tokens: int = 128,
+        max_new_tokens: int = 48,
         batch_tokens: int = 16_384,
         remembered: int = 256,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._settings = {name: value for name, value in locals().items() if name not in ("self", "model")}
-        numbers = [max_text_tokens, batch_tokens, remembered, *([] if max_tokens is None else [max_tokens])]
+        numbers = [max_text_tokens, max_new_tokens, batch_tokens, remembered, *([] if max_tokens is None else [max_tokens])]
         if mode not in get_args(Mode) or min(numbers) < 1:
             raise ConfigError(
                 f"TransformersJudge got mode={mode!r}, max_tokens={max_tokens!r}, max_text_tokens={max_text_tokens!r}, "
-                f"batch_tokens={batch_tokens!r}, remembered={remembered!r}. Give 'read' or 'write', and numbers of at least 1."
+                f"max_new_tokens={max_new_tokens!r}, batch_tokens={batch_tokens!r}, remembered={remembered!r}. "
+                "Give 'read' or 'write', and numbers of at least 1."
             )
         self._folder, self.mode, self.remembered, self._clock = model, mode, remembered, clock
         weights, tokenizer = _load(model, dtype, device)
         limit = getattr(weights.config, "max_position_embeddings", None) or _UNLIMITED
         with as_file(files("mise_gym.rewards.judges.prompts") / _PROMPTS[mode]) as built_in:
             path = built_in if prompt is None else Path(prompt)
-            self.prompt = TurnPrompt(tokenizer, path, min(limit, max_tokens or 8192) - (mode == "write") * 64, max_text_tokens)
-        self._asker: TurnReader | TurnWriter = (TurnReader if mode == "read" else TurnWriter)(weights, tokenizer, batch_tokens)
+            longest = min(limit, max_tokens or 8192) - (max_new_tokens if mode == "write" else 0)
+            self.prompt = TurnPrompt(tokenizer, path, longest, max_text_tokens)
+        self._asker: TurnReader | TurnWriter
+        if mode == "read":
+            self._asker = TurnReader(weights, tokenizer, batch_tokens)
+        else:
+            self._asker = TurnWriter(weights, tokenizer, batch_tokens, max_new_tokens)
         self._running: OrderedDict[Hashable, _Running] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -74,8 +74,9 @@ class TurnReader:
 class TurnWriter:
     """Has the model write one line of JSON for every turn."""
 
-    def __init__(self, model: Any, tokenizer: Any, batch_tokens: int) -> None:
-        self._model, self._tokenizer, self._batch_tokens = model, tokenizer, batch_tokens
+    def __init__(self, model: Any, tokenizer: Any, batch_tokens: int, max_new_tokens: int) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._batch_tokens, self._max_new_tokens = batch_tokens, max_new_tokens
 
     def ask(self, jobs: Sequence[Job]) -> list[Answer]:
         """Answer all jobs, with as many prompts at a time as fit."""
@@ -99,7 +100,7 @@ class TurnWriter:
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self._model.device)
         with torch.inference_mode():
             output = self._model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=48, do_sample=False, pad_token_id=fill
+                input_ids=ids, attention_mask=mask, max_new_tokens=self._max_new_tokens, do_sample=False, pad_token_id=fill
             )
         replies = [row[width:].tolist() for row in output]
         return [(self._tokenizer.decode(reply, skip_special_tokens=True), len(reply)) for reply in replies]
