@@ -243,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     suites, games, episodes = list(SUITES), options.games, options.episodes
     if options.fast:
-        suites, games, episodes = suites[:1], 4, 60
+        suites, games, episodes = suites[:1], min(games, 4), min(episodes, 60)
     rows = []
     for suite in suites:
         train, heldout = (play(suite, split, games, episodes, options.out) for split in ("train", "valid"))

@@ -4,7 +4,8 @@
     python examples/benchmarks/judge_transformers.py --model FOLDER --device cuda --episodes 64
 
 Without ``--model`` a tiny one with random weights is built. Both sides use the same weights, the same batches and the same
-episodes; they take turns within a round, and the medians over rounds are compared.
+episodes; they take turns within a round, and the medians over rounds are compared. On a CPU the time is that of the processor,
+so that a busy machine distorts it little.
 
 * Finished episodes: mode "read" (all turns from one forward pass) against mode "write" (one generation per turn, of at most
   ``--reply`` tokens, about the length of the line of JSON that is asked for).
@@ -18,41 +19,19 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from mise_gym.rewards import make_judge
+from mise_gym.rewards.judges.prompts import __file__ as prompts_file
 from mise_gym.rewards.judges.transformers import TransformersJudge
 from mise_gym.train.model import TinyModelConfig, build_tiny_model, train_tokenizer
 from mise_gym.types import Episode, Transition
 
-WORDS = [
-    "the",
-    "red",
-    "apple",
-    "lies",
-    "on",
-    "a",
-    "wooden",
-    "table",
-    "near",
-    "an",
-    "open",
-    "door",
-    "and",
-    "you",
-    "see",
-    "a",
-    "stove",
-    "fridge",
-    "knife",
-    "lamp",
-    "key",
-    "chest",
-    "garden",
-]
+TEXT = "the red apple lies on a wooden table near an open door and you see a stove fridge knife lamp key chest"
 
 
 def make_episodes(count: int, turns: int, words: int) -> list[Episode]:
@@ -60,7 +39,7 @@ def make_episodes(count: int, turns: int, words: int) -> list[Episode]:
     rng = np.random.default_rng(0)
 
     def text(length: int) -> str:
-        return " ".join(rng.choice(WORDS, size=length))
+        return " ".join(rng.choice(TEXT.split(), size=length))
 
     def transition() -> Transition:
         return Transition(observation=text(words), action=text(4), reward=0.0, next_observation=text(words))
@@ -80,14 +59,9 @@ def make_episodes(count: int, turns: int, words: int) -> list[Episode]:
 
 def tiny_model(folder: str, episodes: Sequence[Episode]) -> str:
     """Write a tiny model with random weights and a tokenizer that knows the words."""
-    lines = [
-        f'{{"turn": 1, "action": "{turn.action}", "observation": "{turn.next_observation}"}}\n'
-        for turn in episodes[0].transitions
-    ]
-    question = (
-        ' Question: in turn 1 the agent did "": Did this action bring the agent closer? Answer: good bad\n{"end": {"progress":'
-    )
-    tokenizer = train_tokenizer([*lines, question * 20], 1024)
+    prompts = [path.read_text(encoding="utf-8") for path in Path(prompts_file).parent.glob("*.txt")]
+    turns = [f'{{"turn": 1, "action": "{t.action}", "observation": "{t.next_observation}"}}\n' for t in episodes[0].transitions]
+    tokenizer = train_tokenizer([*prompts, *turns, " good", " bad"], 1024)
     build_tiny_model(tokenizer, TinyModelConfig(max_tokens=8192), seed=0).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -108,24 +82,27 @@ def walk_through(judge: TransformersJudge, episodes: Sequence[Episode], *, forge
     judge._running.clear()
 
 
-def seconds(action: Callable[[], Any]) -> float:
-    """Return the wall time of an action."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    started = time.perf_counter()
+def seconds(action: Callable[[], Any], clock: Callable[[], float]) -> float:
+    """Return how long an action takes."""
+    started = clock()
     action()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def race(title: str, fast: Callable[[], Any], slow: Callable[[], Any], rounds: int, per_round: int) -> float:
+def gpu_clock() -> float:
+    """Return the wall time at which the GPU is done."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def race(title: str, fast: Callable[[], Any], slow: Callable[[], Any], options: argparse.Namespace, device: str) -> float:
     """Time two actions in turns, after one round that is not counted; print and return the ratio of the medians."""
     fast()
-    times = [(seconds(fast), seconds(slow)) for _ in range(rounds)]
+    clock = gpu_clock if device.startswith("cuda") else time.process_time
+    times = [(seconds(fast, clock), seconds(slow, clock)) for _ in range(options.rounds)]
     quick, tardy = (statistics.median(column) for column in zip(*times, strict=True))
-    rates = f"{per_round / quick:.1f} against {per_round / tardy:.1f} episodes/s"
-    print(f"{title}: {tardy / quick:.1f} times faster ({rates}, medians of {rounds} rounds)")
+    rates = f"{options.episodes / quick:.1f} against {options.episodes / tardy:.1f} episodes/s"
+    print(f"{title}: {tardy / quick:.1f} times faster ({rates}, medians of {options.rounds} rounds)")
     return tardy / quick
 
 
@@ -148,22 +125,21 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
         shared = {"model": options.model or tiny_model(folder, episodes), "device": options.device, "dtype": options.dtype}
         reader: Any = make_judge("transformers", {**shared})
         writer = make_judge("transformers", {**shared, "mode": "write", "max_new_tokens": options.reply})
-    print(
-        f"{options.episodes} episodes of {options.turns} turns, {reader.judge(episodes[:1])[0].tokens} tokens each in one pass."
-    )
+    tokens = reader.judge(episodes[:1])[0].tokens
+    print(f"{options.episodes} episodes of {options.turns} turns, {tokens} tokens each in one pass, on {reader.device}.")
     one_pass = race(
         "One pass against one generation per turn",
         lambda: reader.judge(episodes),
         lambda: writer.judge(episodes),
-        options.rounds,
-        options.episodes,
+        options,
+        reader.device,
     )
     remembering = race(
         "Reading only the new turn against reading the prefix again",
         lambda: walk_through(reader, episodes, forget=False),
         lambda: walk_through(reader, episodes, forget=True),
-        options.rounds,
-        options.episodes,
+        options,
+        reader.device,
     )
     return one_pass, remembering
 

@@ -95,6 +95,8 @@ class TransformersJudge:
             path = built_in if prompt is None else Path(prompt)
             longest = min(limit, max_tokens or 8192) - (max_new_tokens if mode == "write" else 0)
             self.prompt = TurnPrompt(tokenizer, path, longest, max_text_tokens)
+        self.device = str(weights.device)
+        """Where the model runs."""
         self._asker: TurnReader | TurnWriter
         if mode == "read":
             self._asker = TurnReader(weights, tokenizer, batch_tokens)
