@@ -151,7 +151,7 @@ class BranchReader:
         wanted = torch.stack(expected).float().cpu()[:, :size]
         try:
             (found,), _ = self.read([tree], range(size))
-            reads_apart = torch.allclose(found, wanted, atol=0.02 * float(wanted.std()) + 1e-4)
+            reads_apart = bool((found - wanted).std() < 0.1 * wanted.std())  # rounding in bfloat16 stays below
         except (TypeError, ValueError, RuntimeError):  # not a transformer
             reads_apart = False
         if not reads_apart:

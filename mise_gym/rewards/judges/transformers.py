@@ -47,7 +47,8 @@ class TransformersJudge:
         max_text_tokens: Longest task, action or observation; longer ones lose their middle.
         max_new_tokens: Longest written reply in tokens.
         batch_tokens: Largest number of tokens read together. Lower it when the GPU's memory is too small.
-        remembered: Running episodes that are remembered; more of them are read from their beginning again.
+        remembered: Running episodes whose keys and values are kept, in the memory of the device; the oldest of more are read from
+            their beginning again. Give at least the number of environments.
         clock: Seconds from anywhere; measures the cost.
 
     Raises:
@@ -77,7 +78,7 @@ class TransformersJudge:
         max_text_tokens: int = 128,
         max_new_tokens: int = 48,
         batch_tokens: int = 16_384,
-        remembered: int = 256,
+        remembered: int = 64,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._settings = {name: value for name, value in locals().items() if name not in ("self", "model")}
