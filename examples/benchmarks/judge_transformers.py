@@ -101,7 +101,7 @@ def race(title: str, fast: Callable[[], Any], slow: Callable[[], Any], options: 
     clock = gpu_clock if device.startswith("cuda") else time.process_time
     times = [(seconds(fast, clock), seconds(slow, clock)) for _ in range(options.rounds)]
     quick, tardy = (statistics.median(column) for column in zip(*times, strict=True))
-    rates = f"{options.episodes / quick:.1f} against {options.episodes / tardy:.1f} episodes/s"
+    rates = f"{options.episodes / quick:.3g} against {options.episodes / tardy:.3g} episodes/s"
     print(f"{title}: {tardy / quick:.1f} times faster ({rates}, medians of {options.rounds} rounds)")
     return tardy / quick
 
