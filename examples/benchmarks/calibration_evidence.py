@@ -190,7 +190,7 @@ def play(suite: str, split: str, games: int, episodes: int, folder: Path) -> lis
         tasks = [{"split": split, "game": number % games} for number in range(episodes)]
         with tqdm(total=episodes, desc=f"{suite}, {split}", file=sys.stderr) as bar:
             rng = np.random.default_rng([episodes, split == "train"])
-            played = demonstrate(env, tasks, rng, max_mistake_rate=0.9, on_episode=lambda: bar.update() and None)
+            played = demonstrate(env, tasks, rng, max_mistake_rate=0.9, on_episode=bar.update)
         env.close()
         write_episodes(path, played)
     return list(read_episodes(path))
