@@ -48,9 +48,18 @@ def _environment_page(entry_point: str) -> str:
 
 
 def _science_tasks() -> list[str]:
-    rows = [f"| {task.id} | `{task.name}` | {task.variations} | {task.expert_length} |" for task in TASKS]
-    note = "The expert is the simulator's own agent, and its actions are those it takes in the first variation."
-    return ["", "## Tasks", note, "", "| | task | variations | actions of the expert |", "|---|---|---|---|", *rows]
+    rows = [
+        f"| {task.id} | `{task.name}` | `{task.env_id}` | {task.variations} | "
+        + " | ".join(str(length or "fails") for length in task.expert_lengths)
+        + " |"
+        for task in TASKS
+    ]
+    note = (
+        "Every task has an id of its own as well. The expert is the simulator's own agent; the numbers are how many actions it "
+        "takes in the first variation of each split (`python examples/benchmarks/scienceworld_experts.py --check`)."
+    )
+    head = "| | task | id | variations | expert: train | valid | test |"
+    return ["", "## Tasks", note, "", head, "|---" * 7 + "|", *rows]
 
 
 def _fixed(kwargs: dict[str, Any]) -> str:
@@ -70,8 +79,9 @@ def _command_line_page() -> str:
     parser = build_parser(*COMMANDS)
     subparsers = next(action for action in parser._actions if hasattr(action, "add_parser"))
     helps = {"mise-gym": parser, **{f"mise-gym {name}": subparsers.choices[name] for name in COMMANDS}}
-    nested = next(action for action in subparsers.choices["webshop"]._actions if hasattr(action, "add_parser"))
-    helps |= {f"mise-gym webshop {name}": choice for name, choice in nested.choices.items()}
+    for command, subparser in subparsers.choices.items():
+        for nested in (action for action in subparser._actions if hasattr(action, "add_parser")):
+            helps |= {f"mise-gym {command} {name}": choice for name, choice in nested.choices.items()}
     blocks = [f"## `{title}`\n\n```text\n{each.format_help().rstrip()}\n```\n" for title, each in helps.items()]
     return "\n".join([f"# Command line\n\n{NOTICE}", *blocks])
 

@@ -19,6 +19,10 @@ EXTRA_OF: Final = {
     "matplotlib": "plot",
     "tqdm": "train",
     "stable_baselines3": "sb3",
+    "flask": "webshop",
+    "waitress": "webshop",
+    "selenium": "browser",
+    "PIL": "browser",
 }
 """Top-level package -> the extra of mise-gym that installs it."""
 

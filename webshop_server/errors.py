@@ -15,3 +15,11 @@ class GoalError(ShopError):
 
 class TooManyTermsError(ShopError):
     """A query has more distinct terms than the index accepts."""
+
+
+class VisitError(ShopError):
+    """There is no such visit or page of it, or it has become too long."""
+
+
+class ServingError(ShopError):
+    """The shop cannot be served: a setting or the address is no good, or a package that it needs is missing."""

@@ -37,7 +37,6 @@ from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 
 Array = NDArray[np.float64]
-DRAWS = 20
 CALIBRATORS = ("outcome", "affine", "isotonic", "beta")
 SUITES: dict[str, dict[str, Any]] = {
     "TextWorld": {"id": "mise/TextWorld-v0", "max_turns": 20},
@@ -132,7 +131,7 @@ class Row:
         return found
 
 
-def measure(suite: str, judge: str, calibrator_name: str, train: Judged, heldout: Judged) -> Row:
+def measure(suite: str, judge: str, calibrator_name: str, train: Judged, heldout: Judged, draws: int) -> Row:  # noqa: PLR0913
     """Teach a calibrator on training episodes and measure it on held-out ones."""
     outcomes = [episode.progress for episode in train.episodes]
     calibrator = train.teach(calibrator_name, outcomes)
@@ -141,7 +140,7 @@ def measure(suite: str, judge: str, calibrator_name: str, train: Judged, heldout
     won = heldout.per_turn([episode.success for episode in heldout.episodes]) == 1
     good = np.concatenate([episode.extra[GOOD_TURNS] for episode in heldout.episodes])
     rng = np.random.default_rng(0)
-    shuffled = [power(train.teach(calibrator_name, rng.permutation(outcomes).tolist())(raw)) for _ in range(DRAWS)]
+    shuffled = [power(train.teach(calibrator_name, rng.permutation(outcomes).tolist())(raw)) for _ in range(draws)]
     return Row(
         suite=suite,
         judge=judge,
@@ -152,22 +151,22 @@ def measure(suite: str, judge: str, calibrator_name: str, train: Judged, heldout
         correlation=(correlation(raw, good), correlation(rewards, good)),
         power=power(rewards),
         noise=float(np.mean(shuffled)),
-        excess=excess_over_noise(calibrator_name, train, heldout) if judge == "uninformative" else 0.0,
+        excess=excess_over_noise(calibrator_name, train, heldout, draws) if judge == "uninformative" else 0.0,
         beliefs=(raw, after),
         outcomes=truth,
     )
 
 
-def excess_over_noise(calibrator: str, train: Judged, heldout: Judged) -> float:
+def excess_over_noise(calibrator: str, train: Judged, heldout: Judged, draws: int) -> float:
     """Return by how many standard errors an uninformative judge is paid more than with shuffled outcomes."""
     outcomes, differences = [episode.progress for episode in train.episodes], []
-    for seed in range(DRAWS):
+    for seed in range(draws):
         rng = np.random.default_rng([seed, 1])
         drawn = Judged(train.episodes, [rng.random(len(scores)) for scores in train.scores])
         turns = rng.random(len(heldout.turns))
         shuffled = drawn.teach(calibrator, rng.permutation(outcomes).tolist())
         differences.append(power(drawn.teach(calibrator, outcomes)(turns)) - power(shuffled(turns)))
-    error = np.std(differences, ddof=1) / np.sqrt(DRAWS)
+    error = np.std(differences, ddof=1) / np.sqrt(draws)
     return float(np.mean(differences) / error) if error > 0 else 0.0
 
 
@@ -239,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fast", action="store_true", help="few episodes of TextWorld only")
     parser.add_argument("--games", type=int, default=30, help="games per split (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=180, help="training episodes; held-out: as many (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=20, help="shufflings and draws of noise (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/calibration_evidence"), help="folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     suites, games, episodes = list(SUITES), options.games, options.episodes
@@ -251,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{suite}: {len(train)} training and {len(heldout)} held-out episodes, {won:.0%} of these won.")
         for name, judge in judges().items():
             judged = Judged.by(judge, train), Judged.by(judge, heldout)
-            rows += [measure(suite, name, calibrator, *judged) for calibrator in CALIBRATORS]
+            rows += [measure(suite, name, calibrator, *judged, options.draws) for calibrator in CALIBRATORS]
     print(table(rows))
     plot(rows, options.out / "reliability.png")
     print(f"The reliability diagrams are in {options.out / 'reliability.png'}.")

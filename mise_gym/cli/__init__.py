@@ -1,4 +1,4 @@
-"""The command line: ``mise-gym list | play | train | webshop``.
+"""The command line: ``mise-gym list | play | games | train | webshop``.
 
 Each command is one module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``; a new one needs the module and a
 row in ``COMMANDS``. A module is imported only when its command is called. This file alone decides how failures look: one sentence
@@ -21,8 +21,9 @@ from mise_gym.registry import unknown_name
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "list": ("mise_gym.cli.listing", "List the environments, judges, calibrators and game levels."),
     "play": ("mise_gym.cli.play", "Play an environment yourself."),
+    "games": ("mise_gym.cli.games", "Make, list and verify sets of TextWorld games."),
     "train": ("mise_gym.cli.train", "Train a language model with PPO."),
-    "webshop": ("mise_gym.cli.webshop", "Build catalogues for the shop."),
+    "webshop": ("mise_gym.cli.webshop", "Build catalogues for the shop, and open it in a browser."),
 }
 """Name of a command -> its module and one line about it."""
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mise_gym.envs.catalog import ENVS
 from mise_gym.envs.levels import LEVELS
+from mise_gym.envs.science.tasks import TASKS
 from mise_gym.registry import Registry
 from mise_gym.rewards.catalog import CALIBRATORS, JUDGES
 
@@ -35,33 +36,41 @@ def levels() -> dict[str, str]:
     return dict(LEVELS)
 
 
+def tasks() -> dict[str, str]:
+    """Return the ids with one task of ScienceWorld each."""
+    return {task.env_id: f"ScienceWorld {task.id}: {task.name}, {task.variations} variations" for task in TASKS}
+
+
 SECTIONS: Final[Mapping[str, Callable[[], dict[str, str]]]] = {
     "environments": environments,
     "judges": judges,
     "calibrators": calibrators,
     "levels": levels,
+    "tasks": tasks,
 }
 """What can be listed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``mise-gym list``."""
-    parser.add_argument("section", nargs="?", choices=list(SECTIONS), help="what to list (default: everything)")
+    parser.add_argument("section", nargs="?", choices=list(SECTIONS), help="what to list (default: everything but the tasks)")
     parser.add_argument("--json", action="store_true", help="print one JSON object: section -> name -> description")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the tables."""
-    wanted = [arguments.section] if arguments.section else list(SECTIONS)
+    wanted = [arguments.section] if arguments.section else [name for name in SECTIONS if name != "tasks"]
     tables = {name: SECTIONS[name]() for name in wanted}
     print(json.dumps(tables, indent=2) if arguments.json else _render(tables))
+    if not (arguments.json or arguments.section):
+        print("\nEvery task of ScienceWorld has an id of its own as well: mise-gym list tasks")
     return 0
 
 
 def _render(tables: Mapping[str, Mapping[str, str]]) -> str:
-    width = max(len(name) for table in tables.values() for name in table)
     blocks = []
     for title, table in tables.items():
+        width = max(map(len, table))
         rows = [f"  {name:<{width}}  {summary}" for name, summary in table.items()]
         blocks.append("\n".join([title.capitalize(), *rows]))
     return "\n\n".join(blocks)

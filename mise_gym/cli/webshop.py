@@ -1,9 +1,11 @@
-"""``mise-gym webshop``: catalogues for the shop."""
+"""``mise-gym webshop``: catalogues for the shop, and the shop in a browser."""
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
+from mise_gym.cli import shop
 from mise_gym.errors import ConfigError
 from webshop_server.engine.catalogue import Catalogue
 from webshop_server.engine.generator import generate_catalogue
@@ -33,10 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generated = build.add_argument_group("generated")
     generated.add_argument("--products", type=int, metavar="N", help="how many products to generate")
     generated.add_argument("--seed", type=int, help="chooses the generated products (default: 0)")
+    summary = "Open the shop in a browser: pick an errand, shop, and see how well the purchase fits."
+    shop.add_arguments(commands.add_parser("serve", help=summary, description=summary))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build a catalogue and say what is in it."""
+    """Build a catalogue and say what is in it, or serve one."""
+    if arguments.webshop_command == "serve":
+        return shop.run(arguments)
     try:
         _build(arguments)
         if sys.stderr.isatty():
@@ -50,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> None:
     if (arguments.items is None) == (arguments.products is None):
         raise ConfigError("Give either --items FILE, to import a catalogue, or --products N, to generate one.")
-    progress = _show_progress if sys.stderr.isatty() else None
+    progress = _ProgressLine() if sys.stderr.isatty() else None
     if arguments.products is not None:
         _refuse(arguments, "--products", ("attributes", "human", "colours", "nouns", "limit"))
         generate_catalogue(arguments.out, arguments.products, arguments.seed or 0, replace=arguments.replace, progress=progress)
@@ -83,6 +89,20 @@ def _summary(catalogue: Catalogue) -> str:
     return "\n".join(lines)
 
 
-def _show_progress(what: str, share: float) -> None:
-    filled = int(30 * min(share, 1.0))
-    print(f"\r{what:<14} [{'#' * filled}{'.' * (30 - filled)}] {share:6.1%} ", end="", file=sys.stderr, flush=True)
+class _ProgressLine:
+    """Says on standard error what is being done, how far it is, and how long it will take."""
+
+    def __init__(self) -> None:
+        self._what, self._began = "", 0.0
+
+    def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._began = what, now
+        filled, left = int(30 * min(share, 1.0)), (now - self._began) * (1 - share) / share if share else 0.0
+        bar = f"[{'#' * filled}{'.' * (30 - filled)}] {share:6.1%}"
+        print(f"\r{what:<14} {bar} {_minutes(left)} left ", end="", file=sys.stderr, flush=True)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60:3d}:{int(seconds) % 60:02d}"

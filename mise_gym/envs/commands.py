@@ -1,7 +1,8 @@
 """What a text of an agent becomes before it reaches the interpreter of a text game.
 
 The interpreter is C code inside our process: a NUL character kills it, "save" writes files, "restart" cuts the game loose from
-the state that is tracked beside it, and "open fridge. take egg" is two commands. So only one plain command is passed on.
+the state that is tracked beside it, "open fridge. take egg" is two commands, and a backslash begins a command to the console of
+the interpreter. So only one plain command is passed on.
 """
 
 import re
@@ -20,7 +21,7 @@ _META_VERB: Final = re.compile(
     save | restore | restart | quit | q | die | script | transcript | unscript | noscript | verbose | brief | superbrief |
     long | short | normal | notify | version | verify | recording | replay | undo | again | g | oops | o | prefer |
     pronouns | nouns | glklist | test | actions | rules | showme | showverb | trace | tree | relations | responses |
-    scenes | scope | showheap | purloin | abstract | gonear | random
+    scenes | scope | showheap | purloin | abstract | gonear | random | restrict | print_state | enable | disable
     | tw-.* )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -53,7 +54,7 @@ def to_command(action: str) -> str | Refusal:
     command = unicodedata.normalize("NFKC", action.strip())
     if re.search(r"[.,;\r\n]|\bthen\b", command, re.IGNORECASE):
         return Refusal(ONE_AT_A_TIME)
-    if not command.isascii() or not command.isprintable() or len(command) > MAX_LENGTH:
+    if not command.isascii() or not command.isprintable() or "\\" in command or len(command) > MAX_LENGTH:
         return Refusal(NOT_UNDERSTOOD)
     words = command.split()
     if words and _META_VERB.fullmatch(words[0]):

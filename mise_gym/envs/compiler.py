@@ -5,6 +5,7 @@ date in the header is a constant, and on Linux ``ni`` is run with a constant clo
 for the time a million times per story, which is half of its running time.
 """
 
+import itertools
 import os
 import subprocess
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ _CONSTANT_CLOCK: Final = b"\xb8" + _CLOCK.to_bytes(4, "little") + bytes.fromhex(
 """mov eax, clock; if the argument is not NULL, store eax there; ret. Ends inside the padding behind the original."""
 _PADDING: Final = bytes.fromhex("0f1f840000000000")
 _MINIMUM_HEADER: Final = 64
+_ADDRESSES: Final = (0x18, 0x0A, 0x0C, 0x0E, 0x08, 0x04, 0x06)
+"""Where the header has the addresses of abbreviations, objects, global variables, static memory, dictionary, high memory and the
+first instruction. In a story made by Inform they lie in this order, and the last directly behind the one before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,10 @@ def header_problem(story: bytes) -> str | None:
     checksum = sum(story[_MINIMUM_HEADER:declared]) & 0xFFFF
     if checksum != int.from_bytes(story[0x1C:0x1E], "big"):
         return "its contents do not match the checksum in its header"
+    addresses = [int.from_bytes(story[place : place + 2], "big") for place in _ADDRESSES]
+    in_order = all(one < next_one for one, next_one in itertools.pairwise([_MINIMUM_HEADER, *addresses, declared]))
+    if not in_order or addresses[-1] != addresses[-2] + 1:
+        return "the addresses in its header are out of order"
     return None
 
 

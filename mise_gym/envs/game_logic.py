@@ -13,12 +13,18 @@ from mise_gym.extras import require
 def load_game(path: Path) -> Any:
     """Return TextWorld's description of a game (the ``.json`` file beside ``path``).
 
+    What older versions of TextWorld wrote differently is brought up to date: the competition's files have the recipe and the
+    walkthrough in a section ``extras``, and the actions of their quests do not tell their commands.
+
     Raises:
         GameFileError: There is none, or it is not TextWorld's.
     """
     description = path.with_suffix(".json")
     try:
-        return require("textworld").Game.load(str(description))
+        document = json.loads(description.read_text(encoding="utf-8"))
+        game = require("textworld").Game.deserialize(document)
+        game.metadata = {**document.get("extras", {}), **game.metadata}
+        _name_commands(game)
     except FileNotFoundError as error:
         raise GameFileError(
             f"{str(path)!r} has no {description.name!r} beside it, which describes the game. Copy both files of the game."
@@ -27,25 +33,18 @@ def load_game(path: Path) -> Any:
         raise GameFileError(
             f"{str(description)!r} is not a TextWorld game description ({error!r}). Copy the game again or make it anew."
         ) from error
+    return game
 
 
-def apply_command(progress: Any, inform7: Any, command: str) -> Any:
-    """Apply a command to a game's logic and return its action, or ``None`` if it does nothing.
-
-    Of several actions with the same command, the one with the most preconditions happens in the compiled game.
-
-    Args:
-        progress: TextWorld's ``GameProgression``, which is changed.
-        inform7: TextWorld's ``Inform7Game`` of the same game.
-        command: A text command.
-    """
-    valid = sorted(progress.valid_actions, key=lambda action: len(action.preconditions), reverse=True)
-    commands = inform7.gen_commands_from_actions(valid)
-    if command not in commands:
-        return None
-    action = valid[commands.index(command)]
-    progress.update(action)
-    return action
+def _name_commands(game: Any) -> None:
+    """Give the actions of quests their commands where they have none; otherwise TextWorld warns at each use."""
+    events = [event for quest in game.quests for event in (*quest.win_events, *quest.fail_events)]
+    nameless = [action for event in events for action in event.actions if not action.command_template]
+    if nameless:
+        inform7 = require("textworld.generator.inform7").Inform7Game(game)
+        for action in nameless:
+            names = inform7._get_name_mapping(action)
+            action.command_template = game.kb.inform7_commands[action.name].format(**names)
 
 
 def fingerprint_of(document: Mapping[str, Any]) -> str:

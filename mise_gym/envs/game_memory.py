@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mise_gym.envs.game_logic import apply_command, load_game
-from mise_gym.envs.interpreter import Exchange, InterpreterPool
-from mise_gym.extras import require
+from mise_gym.envs.game_logic import load_game
+from mise_gym.envs.interpreter import Exchange, InterpreterPool, Interpreters, version_of
+from mise_gym.envs.tracker import Rulebook
 
 _IDLE_INTERPRETERS: Final = 64
-_MAX_NODES: Final = 100_000
-"""Most exchanges remembered in this process, over all games; one costs about 2 kB."""
+_CAPACITY: Final = 100_000
+"""Most moments remembered in this process, over all games; one costs 1 to 5 kB, depending on what is asked for."""
+_GAME: Final = 250
+"""What a game counts besides, in moments: its description takes 0.6 MB, and its rulebook up to as much."""
 _READ: Final = "examine cookbook"
 
 INTERPRETERS: Final = InterpreterPool(_IDLE_INTERPRETERS)
@@ -40,49 +42,36 @@ class GameMemory:
 
     Args:
         path: A ``.z8`` file with its ``.json`` file beside it.
+        interpreters: Where an interpreter for its opening comes from.
 
     Raises:
         GameFileError: The files are missing, broken or not TextWorld's.
+        SimulatorCrashed: The story ended its interpreter, which ran in a process of its own.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, interpreters: Interpreters) -> None:
         self.path = path
-        self.game = load_game(path)
-        self.inform7 = require("textworld.generator.inform7").Inform7Game(self.game)
-        interpreter = INTERPRETERS.take(path)
+        self.rulebook = Rulebook(load_game(path))
+        interpreter = interpreters.take(path)
         opening, self.snapshot = interpreter.begin()
-        INTERPRETERS.give_back(interpreter)
+        interpreters.give_back(interpreter)
         self.root = Node(Exchange(text=opening, score=0))
-        self.size = 1
-        """Nodes of the tree."""
-        self._pristine: dict[bool, Any] = {}
-        self._names: dict[str, str] = {}
+        self.size = _GAME
+        """What this memory takes, in moments."""
 
-    def beginning(self, track_quests: bool) -> Any:
-        """Return a fresh tracker of the game's state (TextWorld's ``GameProgression``)."""
-        if track_quests not in self._pristine:
-            progression = require("textworld.generator.game").GameProgression
-            self._pristine[track_quests] = progression(self.game, track_quests=track_quests)
-        return self._pristine[track_quests].copy()
-
-    def grow(self, parent: Node, command: str, node: Node) -> None:
-        """Remember where a command leads."""
-        parent.children[command] = node
-        self.size += 1
+    @property
+    def game(self) -> Any:
+        """TextWorld's description of the game."""
+        return self.rulebook.game
 
     def forget(self) -> None:
         """Forget all exchanges."""
         self.root = Node(self.root.exchange)
-        self.size = 1
-
-    def commands_of(self, actions: Any) -> list[str]:
-        """Return the commands of TextWorld's actions, each string kept once for the whole game."""
-        return [self._names.setdefault(name, name) for name in self.inform7.gen_commands_from_actions(actions)]
+        self.size = _GAME
 
     def walkthrough(self) -> list[str]:
         """Return the generator's own solution; empty if it left none."""
-        metadata = self.game.metadata
-        commands = metadata.get("walkthrough") or metadata.get("extras", {}).get("walkthrough")
+        commands = self.game.metadata.get("walkthrough")
         if not commands:
             commands = next((quest.commands for quest in reversed(self.game.quests) if quest.commands), [])
         return [str(command) for command in commands]
@@ -93,54 +82,57 @@ class GameMemory:
         In a cooking game: go and read the cookbook as the walkthrough does, then follow the plan from there, so that what is done
         follows from what was read. In any other game: the plan. Without a plan: the walkthrough.
         """
-        progress, opening, walkthrough = self.beginning(True), [], self.walkthrough()
+        progress, opening, walkthrough = self.rulebook.beginning(True), [], self.walkthrough()
         if _READ in walkthrough:
             opening = [command for command in walkthrough[: walkthrough.index(_READ) + 1] if command != "inventory"]
-            for command in opening:
-                apply_command(progress, self.inform7, command)
-        plan = self.commands_of(progress.winning_policy or ())
+            self.rulebook.play(progress, opening)
+        plan = self.rulebook.commands_of(progress.winning_policy or ())
         return [*opening, *plan] if plan else walkthrough
 
 
 class GameMemories:
-    """The memories of this process; the least recently used games are forgotten when there are too many exchanges.
+    """The memories of this process; what was not used for longest is forgotten when there is too much.
 
     Args:
-        capacity: Most exchanges remembered.
+        capacity: Most moments remembered.
         load: Makes the memory of a file.
     """
 
-    def __init__(self, capacity: int, load: Callable[[Path], GameMemory]) -> None:
+    def __init__(self, capacity: int, load: Callable[[Path, Interpreters], GameMemory]) -> None:
         self._capacity = capacity
         self._load = load
         self._memories: OrderedDict[Path, tuple[tuple[int, int], GameMemory]] = OrderedDict()
+        self._size = 0
 
-    def of(self, path: Path) -> GameMemory:
+    def of(self, path: Path, interpreters: Interpreters = INTERPRETERS) -> GameMemory:
         """Return the memory of a game file as it is now; errors as ``GameMemory``."""
-        version = _version(path)
+        version = version_of(path)
         known, memory = self._memories.pop(path, (None, None))
+        if memory is not None:
+            self._size -= memory.size
         if memory is None or known != version:
-            INTERPRETERS.forget(path)
-            memory = self._load(path)
+            memory = self._load(path, interpreters)
         self._memories[path] = (version, memory)
+        self._size += memory.size
         self._make_room()
         return memory
 
+    def grow(self, memory: GameMemory, parent: Node, command: str, node: Node) -> None:
+        """Remember where a command leads, unless the game itself was forgotten meanwhile."""
+        if self._memories.get(memory.path, (None, None))[1] is memory:
+            parent.children[command] = node
+            memory.size += 1
+            self._size += 1
+            self._make_room()
+
     def _make_room(self) -> None:
-        excess = sum(memory.size for _, memory in self._memories.values()) - self._capacity
-        while excess > 0 and len(self._memories) > 1:
-            excess -= self._memories.popitem(last=False)[1][1].size
-        if excess > 0:
-            next(iter(self._memories.values()))[1].forget()
+        while self._size > self._capacity and len(self._memories) > 1:
+            self._size -= self._memories.popitem(last=False)[1][1].size
+        if self._size > self._capacity:
+            memory = next(iter(self._memories.values()))[1]
+            memory.forget()
+            self._size = memory.size
 
 
-MEMORIES: Final = GameMemories(_MAX_NODES, GameMemory)
+MEMORIES: Final = GameMemories(_CAPACITY, GameMemory)
 """The memories of this process."""
-
-
-def _version(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)  # loading will say what is wrong
-    return status.st_mtime_ns, status.st_size

@@ -1,6 +1,7 @@
 """Where an environment's games come from: generated ones, or files that somebody has."""
 
 import hashlib
+import logging
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from mise_gym.envs.compiler import Compiler
 from mise_gym.envs.game_logic import load_game
+from mise_gym.envs.game_sets import RECIPE
 from mise_gym.envs.game_worker import write_atomically
 from mise_gym.envs.games import cache_folder, make_game, number_of
 from mise_gym.envs.levels import SPLITS, GameFamily, check_split
@@ -17,6 +19,10 @@ from mise_gym.extras import require
 from mise_gym.registry import unknown_name
 
 _SUFFIXES: Final = (".z8", ".json", ".ulx")
+_NO_GAMES: Final = ("hashes.json", RECIPE)
+"""Files that lie beside games."""
+
+logger = logging.getLogger(__name__)
 
 
 class GameSource(Protocol):
@@ -95,6 +101,12 @@ class GivenGames:
         playable = [file for file in best.values() if file.suffix != ".ulx"]
         if not playable:
             raise GameFileError(_nothing_playable(paths, bool(best)))
+        if len(playable) < len(best):
+            logger.warning(
+                "%d of %d games are there only as .ulx files, which TextWorld 1.7 cannot play; they are left out.",
+                len(best) - len(playable),
+                len(best),
+            )
         self._games: dict[str, list[Path]] = {split: [] for split in SPLITS}
         for file in sorted(playable):
             self._games[splits[file]].append(file)
@@ -102,6 +114,10 @@ class GivenGames:
     def count(self, split: str) -> int:
         """Return how many games a split has."""
         return len(self._games[split])
+
+    def names(self, split: str) -> list[str]:
+        """Return the names of the games of a split, in their order."""
+        return [file.stem for file in self._games[split]]
 
     def path(self, split: str, number: int) -> Path:
         """Return the ``.z8`` file of a game, which is compiled if only its description is there."""
@@ -183,7 +199,7 @@ def _by_name(source: GameSource, name: str, split: str | None) -> tuple[str, Pat
 def _files(path: Path) -> list[tuple[Path, str]]:
     """Return the game files at or below a path, each with its split: that of the nearest folder named like one."""
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.name != "hashes.json"]
+        files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.name not in _NO_GAMES]
         return [(file, _split_of((path.name, *file.parent.relative_to(path).parts))) for file in files]
     if not path.exists():
         raise GameFileError(f"There is no game at {str(path)!r}. Check the path.")

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mise_gym.envs.compiler import Compiler
-from mise_gym.envs.game_logic import apply_command, fingerprint_of
+from mise_gym.envs.game_logic import fingerprint_of
+from mise_gym.envs.tracker import apply_command
 from mise_gym.errors import GameGenerationError, MiseError
 from mise_gym.extras import require
 
@@ -68,8 +69,18 @@ class Workshop:
     def _generate(self, request: Mapping[str, Any]) -> Any:
         options = self._textworld.GameOptions()
         options.seeds = request["seed"]
+        if request["challenge"] == "custom":
+            return self._generate_custom(request["settings"], options)
         _, make, _ = self._challenges[request["challenge"]]
         return make({**request["settings"], "seed": request["seed"]}, options)
+
+    def _generate_custom(self, settings: Mapping[str, Any], options: Any) -> Any:
+        """Make a game as ``tw-make custom`` does."""
+        options.nb_rooms, options.nb_objects = settings["rooms"], settings["objects"]
+        options.nb_parallel_quests = settings["quests"]
+        options.quest_length, options.quest_breadth = settings["quest_length"], settings["quest_breadth"]
+        options.grammar.theme, options.grammar.include_adj = settings["theme"], settings["adjectives"]
+        return self._textworld.generator.make_game(options)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mise_gym.envs.game_name import GameName
 from mise_gym.envs.game_pool import GamePool, standing_pool
 from mise_gym.envs.game_worker import write_atomically
 from mise_gym.envs.levels import DEFAULT_LEVEL, LEVELS, SPLITS, GameFamily, check_split, cooking_family, parse_level
@@ -41,7 +42,7 @@ def make_games(
     split: str,
     count: int,
     *,
-    workers: int | None = None,
+    workers: int | GamePool | None = None,
     progress: bool = True,
     cache: Path | None = None,
 ) -> list[Path]:
@@ -54,7 +55,7 @@ def make_games(
         level: A name of ``LEVELS``, a difficulty name (see ``parse_level``) or a family of games.
         split: "train", "valid" or "test".
         count: How many games.
-        workers: Processes to make games with; ``None`` means one per CPU core.
+        workers: Processes to make games with, a number or a pool that is open; ``None`` means one per CPU core.
         progress: Whether to show a progress bar.
         cache: Folder of the cache; ``None`` means ``cache_folder()``.
 
@@ -68,11 +69,23 @@ def make_games(
     """
     if not 1 <= count <= MAX_GAMES:
         raise ConfigError(f"count is {count!r}; it must be from 1 to {MAX_GAMES}.")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers is {workers!r}; it must be at least 1, or None for one per CPU core.")
     shelf = Shelf.of(level, split, cache)
-    most = workers or os.cpu_count() or 1
-    return shelf.provide(range(count), lambda games: GamePool(min(most, games)), f"making {split} games" if progress else None)
+    title = f"making {split} games" if progress else None
+    if isinstance(workers, GamePool):
+        return shelf.provide(range(count), lambda _: contextlib.nullcontext(workers), title)
+    most = count_workers(workers)
+    return shelf.provide(range(count), lambda games: GamePool(min(most, games)), title)
+
+
+def count_workers(workers: int | None) -> int:
+    """Return how many processes make games: as many as asked for, or one per CPU core.
+
+    Raises:
+        ConfigError: A number below 1.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"{workers!r} processes are asked for; it must be at least 1, or None for one per CPU core.")
+    return workers or os.cpu_count() or 1
 
 
 def number_of(game: str) -> tuple[str, int] | None:
@@ -82,7 +95,7 @@ def number_of(game: str) -> tuple[str, int] | None:
         >>> number_of("tw-cooking-valid-recipe1+take1-200000700")
         ('valid', 7)
     """
-    match = re.search(r"-(\d{9})$", game)
+    match = re.search(r"-(\d{9})(?:s\d+)?$", game)
     if not match:
         return None
     shelf, place = divmod(int(match[1]), MAX_GAMES * _ATTEMPTS)
@@ -139,8 +152,8 @@ class Shelf:
         """Have games made and write down what came out, also when interrupted."""
         try:
             for count, (request, answer) in enumerate(pool.make_all(requests), start=1):
-                self._tried[request["seed"]] = answer["fingerprint"]
-                name = self._stem(request["seed"]).name
+                self._tried[request["own_seed"]] = answer["fingerprint"]
+                name = self._stem(request["own_seed"]).name
                 self._hashes.update({name + suffix: digest for suffix, digest in answer["sha256"].items()})
                 if bar is not None and answer["sha256"]:
                     bar.update(1)
@@ -163,7 +176,8 @@ class Shelf:
                     {
                         "challenge": self.family.challenge,
                         "settings": self.family.settings_for(self.split),
-                        "seed": seed,
+                        "seed": self.family.draw(seed),
+                        "own_seed": seed,
                         "share": share,
                         "stem": str(self._stem(seed)) if number in wanted else None,
                     }
@@ -200,7 +214,9 @@ class Shelf:
         return all(name in self._hashes and _digest(self.folder / name) == self._hashes[name] for name in names)
 
     def _stem(self, seed: int) -> Path:
-        return self.folder / f"{self.family.challenge}-{self.split}-{self.family.name}-{seed}"
+        identifier = f"{seed}s{self.family.seed}" if self.family.seed else str(seed)
+        name = GameName(challenge=self.family.challenge, split=self.split, skills=self.family.name, identifier=identifier)
+        return self.folder / str(name)
 
     @property
     def _index(self) -> Path:

@@ -1,11 +1,14 @@
-"""Interpreter: a Z-machine story in the C interpreter, guarded, and a pool of those that are idle."""
+"""Interpreter: a Z-machine story in the C interpreter, guarded, and a pool of those that are idle.
+
+``isolation`` has the same in a process of its own.
+"""
 
 import re
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mise_gym.envs.compiler import header_problem
 from mise_gym.errors import GameFileError
@@ -34,6 +37,38 @@ class Exchange:
     is_understood: bool = True
 
 
+class Story(Protocol):
+    """A story that is being told, by an ``Interpreter`` in this process or in another."""
+
+    def begin(self) -> tuple[str, Any]:
+        """Start the story anew; return the opening text and a snapshot of this moment."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Return to the moment of a snapshot of this story."""
+        ...
+
+    def send(self, command: str, score: int) -> tuple[Exchange, tuple[str, ...]]:
+        """Play a command; return what it did, and the names of the events that succeeded."""
+        ...
+
+    def ask(self, command: str) -> str:
+        """Return the answer to a command without playing it."""
+        ...
+
+
+class Interpreters(Protocol):
+    """Where interpreters come from."""
+
+    def take(self, path: Path) -> Story:
+        """Return an interpreter of this story, as the file is now, for the caller alone."""
+        ...
+
+    def give_back(self, story: Any) -> None:
+        """Accept back what ``take`` returned."""
+        ...
+
+
 class Interpreter:
     """One story in the interpreter. It must not be used for another file: the C code behind it does not stand that.
 
@@ -45,6 +80,7 @@ class Interpreter:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path, self.version = path, version_of(path)
         try:
             problem = header_problem(path.read_bytes())
         except OSError as error:
@@ -52,7 +88,6 @@ class Interpreter:
         if problem:
             raise GameFileError(f"{str(path)!r} is not a playable game: {problem}. Copy the game again or make it anew.")
         jericho = require("jericho")
-        self.path = path
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)  # it means: none of the classics it knows by heart
             self._machine = jericho.FrotzEnv(str(path), _SEED)
@@ -120,20 +155,29 @@ class InterpreterPool:
 
     def take(self, path: Path) -> Interpreter:
         """Return an interpreter of this story for the caller alone; errors as ``Interpreter``."""
-        return self._idle.pop(path, None) or Interpreter(path)
+        idle = self._idle.pop(path, None)
+        if idle is None or idle.version == version_of(path):
+            return idle or Interpreter(path)
+        idle.close()
+        return Interpreter(path)
 
-    def give_back(self, interpreter: Interpreter) -> None:
+    def give_back(self, story: Interpreter) -> None:
         """Keep an interpreter for whoever wants its story next."""
-        self.forget(interpreter.path)
-        while len(self._idle) >= self._capacity:
-            self._idle.popitem(last=False)[1].close()
-        self._idle[interpreter.path] = interpreter
-
-    def forget(self, path: Path) -> None:
-        """Free the idle interpreter of a story, for instance because its file has changed."""
-        outdated = self._idle.pop(path, None)
+        outdated = self._idle.pop(story.path, None)
         if outdated is not None:
             outdated.close()
+        while len(self._idle) >= self._capacity:
+            self._idle.popitem(last=False)[1].close()
+        self._idle[story.path] = story
+
+
+def version_of(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is written: the time of its last change and its size; zeros if it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_mtime_ns, status.st_size
 
 
 def _clean(raw: str) -> str:

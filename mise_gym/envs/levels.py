@@ -34,6 +34,15 @@ CHALLENGES: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyTyp
         "tw-simple": {"rewards": ("dense", "balanced", "sparse"), "goal": ("detailed", "brief", "none"), "test": (False, True)},
         "tw-coin_collector": {"level": tuple(range(1, 301))},
         "tw-treasure_hunter": {"level": tuple(range(1, 31))},
+        "custom": {
+            "rooms": (5, *range(1, 5), *range(6, 51)),
+            "objects": (10, *range(1, 10), *range(11, 101)),
+            "quests": (1, *range(2, 11)),
+            "quest_length": (5, *range(1, 5), *range(6, 31)),
+            "quest_breadth": (1, *range(2, 11)),
+            "theme": ("house", "basic"),
+            "adjectives": (False, True),
+        },
     }
 )
 """Generator -> setting -> the values it may have, the default first."""
@@ -50,11 +59,24 @@ class GameFamily:
     """All games of one generator with one choice of settings; a seed picks one of them."""
 
     challenge: str
-    """Name of a generator built into TextWorld: "tw-cooking", "tw-simple", "tw-coin_collector" or "tw-treasure_hunter"."""
+    """Name of a generator built into TextWorld: "tw-cooking" or a key of ``CHALLENGES``."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The generator's settings, without its seed and split."""
     name: str = ""
     """A readable name for folders and files."""
+    seed: int = 0
+    """Another number gives other games of the same kind."""
+
+    def __post_init__(self) -> None:
+        """Check the seed."""
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ConfigError(f"The seed is {self.seed!r}; it must be a whole number from 0 up.")
+
+    def draw(self, seed: int) -> int:
+        """Return the seed for the generator that a game's own seed stands for, below 2**32."""
+        if not self.seed:
+            return seed
+        return int(hashlib.sha256(f"{self.seed}/{seed}".encode()).hexdigest()[:8], 16)
 
     def settings_for(self, split: str) -> dict[str, Any]:
         """Return the generator's settings for a split."""
@@ -76,7 +98,8 @@ class GameFamily:
     @property
     def folder(self) -> str:
         """Name of the family's cache folder: the name and a hash of all that decides what its games are."""
-        key = json.dumps([self.challenge, dict(self.settings), version_of("textworld"), 1], sort_keys=True)
+        parts = [self.challenge, dict(self.settings), version_of("textworld"), 1]
+        key = json.dumps([*parts, self.seed] if self.seed else parts, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 

@@ -59,8 +59,8 @@ class ScienceWorldEnv(TextEnv):
     - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment. 100 turns are what most papers
       allow; some tasks take the expert longer.
 
-    ``reset(options=...)`` knows ``task`` (as above, or a ``task_id``), ``variation`` (a number) and ``split``. There is one id
-    for all tasks: ``gym.make("mise/ScienceWorld-v0", task="boil")`` makes an environment of one.
+    ``reset(options=...)`` knows ``task`` (as above, or a ``task_id``), ``variation`` (a number) and ``split``. Every task
+    has an id of its own as well: ``mise/ScienceWorld-Boil-v0`` is ``mise/ScienceWorld-v0`` with ``task="boil"``.
 
     ## Seeding
     The seed decides which task and variation are drawn. The same seed, or the same task and variation, and the same actions give
@@ -133,7 +133,7 @@ class ScienceWorldEnv(TextEnv):
         if name == "moves":
             return self._reply.moves
         text = self._reply.extras[name]
-        return sorted(set(text.split("\n"))) if name == "admissible_commands" else text
+        return sorted(dict.fromkeys(text.split("\n"))) if name == "admissible_commands" else text
 
     def _info(self, scene: Scene) -> dict[str, Any]:
         assert self._reply is not None

@@ -1,12 +1,14 @@
 """GameSession: one player's way through a TextWorld game, with the facts of its world tracked beside the story."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from mise_gym.envs.commands import Refusal, to_command
 from mise_gym.envs.game_memory import INTERPRETERS, MEMORIES, Node
-from mise_gym.envs.interpreter import Exchange, Interpreter
+from mise_gym.envs.interpreter import Exchange, Interpreters, Story
+from mise_gym.envs.tracker import Tracker
 from mise_gym.errors import SimulatorCrashed
 
 _CRASHES: Final = (RuntimeError, OSError, UnicodeError, AttributeError, LookupError, ValueError, TypeError)
@@ -21,25 +23,30 @@ class GameSession:
 
     Args:
         path: A ``.z8`` file with its ``.json`` file beside it.
-        track_quests: Whether the tracker follows the quests, as ``policy_commands`` and ``intermediate_reward`` need; costs 2 to
-            10 ms per command that is not known yet.
+        memoise: Whether exchanges are remembered beyond this session, and known ones taken from memory.
+        interpreters: Where the interpreter comes from.
 
     Raises:
         GameFileError: The files are missing, broken or not TextWorld's.
+        SimulatorCrashed: The interpreter ended at the very start of the story.
     """
 
-    def __init__(self, path: Path, *, track_quests: bool) -> None:
+    def __init__(self, path: Path, *, memoise: bool = True, interpreters: Interpreters = INTERPRETERS) -> None:
         self.path = path
-        self._memory = MEMORIES.of(path)
-        self._track_quests = track_quests
-        self._node = self._before = self._memory.root
+        self.refused_actions = 0
+        """How many actions were answered here instead of being passed on."""
+        self._interpreters = interpreters
+        self._interpreter: Story | None = None
+        with self._guarded("its opening"):
+            self._memory = MEMORIES.of(path, interpreters)
+        self._memoise = memoise
+        self._node = self._before = self._memory.root if memoise else Node(self._memory.root.exchange)
         self._refusal: Exchange | None = None
         self._path: list[tuple[str, Node]] = []
         """Every command passed on so far, and where it led."""
-        self._interpreter: Interpreter | None = None
         self._commands_sent = 0
         """How many commands of the path the interpreter has played."""
-        self._progress: Any = None
+        self._tracker: Tracker | None = None
         self._events_tracked = 0
         """How many commands of the path the tracker has seen."""
 
@@ -75,19 +82,21 @@ class GameSession:
         command = to_command(action)
         self._before, self._refusal = self._node, None
         if isinstance(command, Refusal):
+            self.refused_actions += 1
             self._refusal = Exchange(text=command.text, score=self._node.exchange.score, is_understood=False)
             return self._refusal
         following = self._node.children.get(command)
         if following is None:
             following = self._send(command)
-            self._memory.grow(self._node, command, following)
+            if self._memoise:
+                MEMORIES.grow(self._memory, self._node, command, following)
         self._path.append((command, following))
         self._node = following
         return following.exchange
 
     def admissible_commands(self) -> list[str]:
         """Return every command that does something in the current state, sorted."""
-        return list(self._find_out("admissible", lambda: sorted(set(self._memory.commands_of(self._tracked().valid_actions)))))
+        return list(self._find_out("admissible", lambda: self._tracked().commands()))
 
     def policy_commands(self) -> list[str]:
         """Return commands that win from here; empty if the game cannot be won any more or has no such plan (``drop`` games)."""
@@ -95,46 +104,46 @@ class GameSession:
 
     def intermediate_reward(self) -> int:
         """Return 1 if the last action came nearer to the end of the winning plan, -1 if it led away or lost, otherwise 0."""
-        after, before = self._plan(), self._before.known.get("plan")
         if self.exchange.is_won or self.exchange.is_lost:
             return 1 if self.exchange.is_won else -1
-        if self._before is self._node or before is None:
+        before, after = self._plan_before(), self._plan()
+        if before is None:
             return 0
         nearer, farther = len(before) > len(after or ()), len(before) < len(after or ())
         return nearer - farther
 
     def facts(self) -> list[str]:
         """Return the facts of the world, with the names of things, sorted."""
-
-        def read() -> list[str]:
-            facts = self._tracked().state.facts
-            return sorted(str(self._memory.inform7.get_human_readable_fact(fact)) for fact in facts)
-
-        return list(self._find_out("facts", read))
+        return list(self._find_out("facts", lambda: self._tracked().facts()))
 
     def look(self) -> str:
         """Return the description of the room."""
-        return str(self._find_out("look", lambda: self._played().ask("look")))
+        return str(self._find_out("look", lambda: self._ask("look")))
 
     def inventory(self) -> str:
         """Return what the player carries."""
-        return str(self._find_out("inventory", lambda: self._played().ask("inventory")))
+        return str(self._find_out("inventory", lambda: self._ask("inventory")))
 
     def close(self) -> None:
         """Leave the interpreter to others; a second call does nothing."""
         if self._interpreter is not None:
-            INTERPRETERS.give_back(self._interpreter)
+            self._interpreters.give_back(self._interpreter)
             self._interpreter = None
 
     def _plan(self) -> list[str] | None:
         """Return the winning plan from here; ``None`` if there is none."""
-
-        def read() -> list[str] | None:
-            policy = self._tracked().winning_policy
-            return None if policy is None else self._memory.commands_of(policy)
-
-        plan: list[str] | None = self._find_out("plan", read)
+        plan: list[str] | None = self._find_out("plan", lambda: self._tracked(quests=True).plan())
         return plan
+
+    def _plan_before(self) -> list[str] | None:
+        """Return the winning plan from where the last action was taken; ``None`` if there is none."""
+        if "plan" not in self._before.known and self._before is not self._node:
+            tracker = Tracker(self._memory.rulebook, track_quests=True)
+            with self._guarded("tracking the world"):
+                for _, node in self._path[:-1]:
+                    tracker.follow(node.events)
+            self._before.known["plan"] = tracker.plan()
+        return self._plan() if self._before is self._node else self._before.known["plan"]
 
     def _find_out(self, what: str, read: Callable[[], Any]) -> Any:
         """Return something about the current moment, from memory if it was read before."""
@@ -142,36 +151,44 @@ class GameSession:
             self._node.known[what] = read()
         return self._node.known[what]
 
-    def _tracked(self) -> Any:
-        """Return the tracker (TextWorld's ``GameProgression``) at the current moment."""
-        if self._progress is None:
-            self._progress = self._memory.beginning(self._track_quests)
-        for _, node in self._path[self._events_tracked :]:
-            for event in node.events:
-                action = self._memory.inform7.detect_action(event, self._progress.valid_actions)
-                if action is not None:
-                    self._progress.update(action)
+    def _tracked(self, *, quests: bool = False) -> Tracker:
+        """Return the tracker at the current moment, from now on with the quests if they are asked for."""
+        if self._tracker is None or (quests and not self._tracker.track_quests):
+            self._tracker = Tracker(self._memory.rulebook, track_quests=quests)
+            self._events_tracked = 0
+        with self._guarded("tracking the world"):
+            for _, node in self._path[self._events_tracked :]:
+                self._tracker.follow(node.events)
         self._events_tracked = len(self._path)
-        return self._progress
+        return self._tracker
 
-    def _played(self) -> Interpreter:
+    def _send(self, command: str) -> Node:
+        """Play a command that is not known yet."""
+        with self._guarded(f"the command {command!r}"):
+            exchange, events = self._played().send(command, self._node.exchange.score)
+        self._commands_sent += 1
+        return Node(exchange, events)
+
+    def _ask(self, command: str) -> str:
+        """Return the answer to a command without playing it."""
+        with self._guarded(f"the command {command!r}"):
+            return self._played().ask(command)
+
+    def _played(self) -> Story:
         """Return the interpreter at the current moment."""
         if self._interpreter is None:
-            self._interpreter = INTERPRETERS.take(self.path)
+            self._interpreter = self._interpreters.take(self.path)
             self._interpreter.restore(self._memory.snapshot)
         for command, _ in self._path[self._commands_sent :]:
             self._interpreter.send(command, 0)
         self._commands_sent = len(self._path)
         return self._interpreter
 
-    def _send(self, command: str) -> Node:
-        """Play a command that is not known yet."""
+    @contextlib.contextmanager
+    def _guarded(self, doing: str) -> Iterator[None]:
+        """Report whatever the simulator raises as its crash, and use this interpreter no more."""
         try:
-            exchange, events = self._played().send(command, self._node.exchange.score)
+            yield
         except _CRASHES as error:
-            self._interpreter = None  # not to be used again
-            raise SimulatorCrashed(
-                f"The game {self.path.name!r} died on the command {command!r} ({error!r}). Call reset() to go on."
-            ) from error
-        self._commands_sent += 1
-        return Node(exchange, events)
+            self._interpreter = None
+            raise SimulatorCrashed(f"The game {self.path.name!r} died on {doing} ({error}). Call reset() to go on.") from error

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from mise_gym.envs.catalog import ENVS
+from mise_gym.envs.catalog import ENVS, TASK_ENVS
 from mise_gym.registry import unknown_name
 
 EnvWrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
@@ -75,7 +75,7 @@ def _make_one(env_id: str, wrappers: Sequence[EnvWrapper], kwargs: dict[str, Any
 
 def __getattr__(name: str) -> Callable[..., VectorEnv[Any, Any, Any]]:
     """Return the vector entry point of an id: the attribute ``FTWP-v0`` makes vectors of ``mise/FTWP-v0``."""
-    for row in ENVS:
+    for row in (*ENVS, *TASK_ENVS):
         if row.id == f"mise/{name}":
             return functools.partial(make_vector_env, row.id)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

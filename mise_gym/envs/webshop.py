@@ -1,29 +1,26 @@
 """WebShopEnv: a shop in which the agent searches, looks, chooses and buys what an instruction asks for."""
 
-import contextlib
-import functools
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar
 
 from mise_gym.envs.base import RewardMode, Scene, Task, TextEnv
-from mise_gym.envs.levels import check_split
-from mise_gym.errors import ConfigError, MiseError
-from mise_gym.registry import unknown_name
+from mise_gym.envs.webshop_goals import (
+    EPISODE_OPTIONS,
+    GoalChooser,
+    ObservationMode,
+    check_name,
+    check_quirks,
+    folder_of,
+    open_catalogue,
+    shop_errors_as_config_errors,
+)
+from mise_gym.errors import MiseError
 from webshop_server.engine.buyer import buy
-from webshop_server.engine.catalogue import Catalogue
-from webshop_server.engine.catalogue_writer import DATABASE
-from webshop_server.engine.generator import default_catalogue
-from webshop_server.engine.goal import Goal, goal_from_record
-from webshop_server.engine.goal_list import KINDS, GoalKind, split_ranges
-from webshop_server.engine.scoring import QUIRKS, Quirks
+from webshop_server.engine.goal_list import GoalKind
+from webshop_server.engine.scoring import Quirks
 from webshop_server.engine.session import MODES, Outcome, Session
 from webshop_server.errors import ShopError
-
-ObservationMode = Literal["text", "text_rich", "html", "url"]
-_EPISODE_OPTIONS: Final = ("game", "goal", "goal_index")
 
 
 class WebShopEnv(TextEnv):
@@ -64,11 +61,18 @@ class WebShopEnv(TextEnv):
       "train"; with fewer than 4,000 goals, "test" and "valid" are a quarter each at most.
     - ``observation_mode``: see above.
     - ``show_attributes``: whether products have a page with their hidden attributes.
-    - ``quirks``: "upstream" is WebShop with all its flaws, so that results can be compared. "fixed" repairs them: one searches
+    - ``quirks``: "upstream" is WebShop with its flaws, so that results can be compared. "fixed" repairs these: one searches
       only where the search bar is; ``Next >`` ends with the results; ``< Prev`` does not go astray when the query has the name
-      of a page in it; options must match exactly and under their name; colours are whole words; the product's type is not
-      judged wrong by its name when query and category are right.
+      of a page in it; options must match in all words and under their name ("pack of 1" is not "pack of 2", "large" not
+      "x-large", "standard" not "tan"); a noun that a title repeats counts once; an empty query or category is like no other;
+      the product's type is not judged wrong by its name when query and category are right.
     - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment.
+
+    Kept in both: the chosen options are not to be seen in ``text``; pages of reviews are empty; of two choices with the same
+    value the last one is meant, and a button comes before a choice of its name; ``click[...]`` cannot name what has an opening
+    bracket in it; an attribute counts as met where its letters stand in the product's texts. Repaired in both: secret search
+    words that list all products of a category are words; prices and limits are the same in every process; prices that cannot
+    be read, goals without attributes or limit and very long queries are no errors.
 
     ``reset(options=...)`` knows ``goal_index`` (a number in the list of goals of all splits), ``goals`` and ``split`` (for this
     episode), ``goal`` (a goal given in full, as in WebShop's list of goals) and ``game`` (a ``task_id``). Of ``goal_index``,
@@ -87,7 +91,7 @@ class WebShopEnv(TextEnv):
     """
 
     available_infos: ClassVar[tuple[str, ...]] = ("admissible_commands", "clickables", "url", "score_parts", "walkthrough")
-    known_options: ClassVar[tuple[str, ...]] = ("game", "goal_index", "goals", "goal", "split")
+    known_options: ClassVar[tuple[str, ...]] = EPISODE_OPTIONS
 
     def __init__(  # noqa: PLR0913  # every argument is a keyword of gym.make
         self,
@@ -104,13 +108,12 @@ class WebShopEnv(TextEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(max_turns=max_turns, reward_mode=reward_mode, infos=infos, render_mode=render_mode)
-        self.split = check_split(split)
-        self.observation_mode = _check("observation mode", observation_mode, MODES)
-        self.goals = _check_kind(goals)
-        self.quirks: Quirks = "fixed" if _check("kind of quirks", quirks, QUIRKS) == "fixed" else "upstream"
+        self.observation_mode = check_name("observation mode", observation_mode, MODES)
+        self.quirks = check_quirks(quirks)
         self.show_attributes = show_attributes
-        with _as_config_error():
-            self._shop = open_catalogue(_default_folder() if catalogue is None else Path(catalogue), self.quirks)
+        with shop_errors_as_config_errors():
+            self._shop = open_catalogue(folder_of(catalogue), self.quirks)
+        self._goals = GoalChooser(self._shop, goals, split)
         self._session: Session | None = None
         self._outcome = Outcome(is_valid=True)
 
@@ -131,12 +134,13 @@ class WebShopEnv(TextEnv):
         self._session = None
 
     def _start(self, options: Mapping[str, Any]) -> tuple[Task, Scene]:
-        with _as_config_error():
-            goal, task_id, split = self._choose(options)
-        session_id = task_id.rpartition("-")[2] if task_id.startswith(KINDS) else "goal"
-        self._session = Session(self._shop, goal, session_id, show_attributes=self.show_attributes, quirks=self.quirks)
+        with shop_errors_as_config_errors():
+            errand = self._goals.choose(options, self.np_random)
+        self._session = Session(
+            self._shop, errand.goal, errand.session_id, show_attributes=self.show_attributes, quirks=self.quirks
+        )
         self._outcome = Outcome(is_valid=True)
-        return Task(goal=goal.instruction_text, task_id=task_id, split=split), self._scene_now()
+        return Task(goal=errand.goal.instruction_text, task_id=errand.task_id, split=errand.split), self._scene_now()
 
     def _act(self, action: str) -> Scene:
         self._outcome = self._shopping().act(action)
@@ -154,37 +158,6 @@ class WebShopEnv(TextEnv):
                 return self._outcome.parts or {}
         return self.expert_actions()
 
-    def _choose(self, options: Mapping[str, Any]) -> tuple[Goal, str, str]:
-        """Return a goal, its name and its split."""
-        given = [name for name in _EPISODE_OPTIONS if name in options]
-        if len(given) > 1:
-            raise ConfigError(f"The options {given} contradict each other. Give one of them.")
-        split = check_split(options.get("split", self.split))
-        if "goal" in options:
-            goal = goal_from_record(options["goal"])
-            return goal, goal.to_json(), split
-        kind, index = _check_kind(options.get("goals", self.goals)), options.get("goal_index")
-        if "game" in options:
-            game = options["game"]
-            if isinstance(game, str) and game.startswith("{"):
-                goal = _goal_from_json(game)
-                return goal, goal.to_json(), split
-            kind, index = _parse_task_id(game)
-        goals = self._shop.goals(kind)
-        ranges = split_ranges(len(goals))
-        if index is None:
-            if not ranges[split]:
-                raise ConfigError(
-                    f"The catalogue has no {kind} goals in the split {split!r}. Choose another split or kind of goals."
-                )
-            index = goals.draw(ranges[split], float(self.np_random.random()))
-        elif not _is_index(index) or not 0 <= index < len(goals):
-            raise ConfigError(f"The goal is number {index!r}; the catalogue has {kind} goals from 0 to {len(goals) - 1}.")
-        elif "split" in options and index not in ranges[split]:
-            raise ConfigError(f"Goal {index} is not in the split {split!r}. Leave the split out.")
-        split = next(name for name, numbers in ranges.items() if index in numbers)
-        return goals[int(index)], f"{kind}-{index}", split
-
     def _scene_now(self) -> Scene:
         outcome = self._outcome
         return Scene(
@@ -200,61 +173,3 @@ class WebShopEnv(TextEnv):
         if self._session is None:
             raise MiseError("There is no episode. Call reset() first.")
         return self._session
-
-
-def open_catalogue(folder: Path, quirks: Quirks = "upstream") -> Catalogue:
-    """Return the catalogue in a folder; environments of one process share it.
-
-    Raises:
-        CatalogueError: The folder is not a catalogue.
-    """
-    database = folder / DATABASE
-    changed = database.stat().st_mtime_ns if database.is_file() else 0
-    return _open_catalogue(folder.resolve(), quirks, os.getpid(), changed)
-
-
-@functools.lru_cache(maxsize=4)
-def _open_catalogue(folder: Path, quirks: Quirks, _process: int, _changed: int) -> Catalogue:
-    """Open a catalogue once per process (a forked one must not use its parent's connection) and version of it."""
-    return Catalogue(folder, quirks)
-
-
-def _default_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return default_catalogue(Path(base) / "mise_gym" / "webshop")
-
-
-@contextlib.contextmanager
-def _as_config_error() -> Iterator[None]:
-    try:
-        yield
-    except ShopError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _check(what: str, value: str, known: Sequence[str]) -> str:
-    if value not in known:
-        raise unknown_name(what, value, list(known))
-    return value
-
-
-def _check_kind(value: str) -> GoalKind:
-    return "synthetic" if _check("kind of goals", value, KINDS) == "synthetic" else "human"
-
-
-def _is_index(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _parse_task_id(game: Any) -> tuple[GoalKind, int]:
-    kind, _, number = str(game).rpartition("-")
-    if kind not in KINDS or not number.isdecimal():
-        raise ConfigError(f"There is no game {game!r}. Give a task_id such as 'human-17', 'synthetic-3', or a goal as JSON.")
-    return _check_kind(kind), int(number)
-
-
-def _goal_from_json(text: str) -> Goal:
-    try:
-        return goal_from_record(json.loads(text))
-    except ValueError as error:
-        raise ConfigError(f"The game is not a goal as JSON: {error}.") from error

@@ -56,7 +56,8 @@ def test_help_loads_no_command() -> None:
 def test_a_misspelt_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plya"]) == 2
     assert (
-        capsys.readouterr().err == "mise-gym: No command named 'plya'. Did you mean 'play'? Known: list, play, train, webshop.\n"
+        capsys.readouterr().err
+        == "mise-gym: No command named 'plya'. Did you mean 'play'? Known: games, list, play, train, webshop.\n"
     )
 
 

@@ -303,6 +303,7 @@ def test_the_name_of_a_game_tells_split_and_number(name: str, number: tuple[str,
         (bytes([5]) + bytes(63), "first byte is 5"),
         (bytes([8]) + bytes(25) + b"\x01\x00" + bytes(36), "header promises 2048 bytes"),
         (bytes([8]) + bytes(25) + b"\x00\x09\x00\x05" + bytes(42), "checksum"),
+        (bytes([8]) + bytes(25) + b"\x00\x09\x00\x00" + bytes(42), "addresses in its header"),
     ],
 )
 def test_a_broken_story_file_is_recognised(story: bytes, problem: str) -> None:

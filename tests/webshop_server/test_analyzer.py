@@ -20,10 +20,19 @@ from webshop_server.engine.tokenizer import tokenize
         ("😀 👍🏽 👨‍👩‍👧 🇩🇪🇫🇷 1️⃣ ©", ["😀", "👍🏽", "👨‍👩‍👧", "🇩🇪", "🇫🇷", "1️⃣", "©"]),
         ('צה"ל', ['צה"ל']),
         ("%$!? --", []),
+        ("xℹx 人々 々x", ["xℹx", "人", "々", "々x"]),
+        ("\u200d😀 !\u200d🏽", ["\u200d😀", "🏽"]),
     ],
 )
 def test_words_are_cut_by_unicodes_rules(text: str, words: list[str]) -> None:
     assert tokenize(text) == words
+
+
+@pytest.mark.parametrize(
+    "character", ["\u0560", "\u1c90", "\u312f", "\u9fff", "\U00017000", "\U00031350", "\U00011f04", "\u0e86"]
+)
+def test_letters_that_are_younger_than_unicode_9_end_a_word(character: str) -> None:
+    assert tokenize(f"x{character}x {character}") == ["x", "x"]
 
 
 def test_a_very_long_word_is_cut_into_pieces() -> None:
@@ -50,7 +59,7 @@ def test_a_long_text_is_cut_like_its_parts() -> None:
         ("sensibility", "sensibl"), ("triplicate", "triplic"), ("formative", "form"), ("goodness", "good"), ("revival", "reviv"),
         ("adjustment", "adjust"), ("adoption", "adopt"), ("homologous", "homolog"), ("effective", "effect"), ("rate", "rate"),
         ("cease", "ceas"), ("controll", "control"), ("roll", "roll"), ("archaeology", "archaeolog"), ("possibly", "possibl"),
-        ("is", "is"), ("yyy", "yyi"),
+        ("is", "is"), ("yyy", "yyi"), ("𐬰s", "𐬰"), ("𐬰", "𐬰"),
     ],
 )  # fmt: skip
 def test_stems_are_porters_with_his_later_changes(word: str, expected: str) -> None:

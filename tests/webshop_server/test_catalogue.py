@@ -47,6 +47,19 @@ def interrupt_at(stage: str) -> Progress:
     return report
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from webshop_server.engine.generator import generate_catalogue
+
+def die(what, share):
+    if what == sys.argv[2] and share > 0.7:
+        os.kill(os.getpid(), 9)
+
+generate_catalogue(Path(sys.argv[1]), 2500, progress=die)
+"""
+
+
 class TestProducts:
     def test_a_record_becomes_a_product(self, shop: Catalogue) -> None:
         product = shop.product("B000000001")
@@ -154,6 +167,19 @@ class TestImport:
             assert [again.goals(kind)[n] for n in range(len(again.goals(kind)))] == [
                 shop.goals(kind)[n] for n in range(len(shop.goals(kind)))
             ]
+
+    @pytest.mark.integration
+    @pytest.mark.parametrize("stage", ["products", "search index"])
+    def test_a_killed_writer_goes_on_where_it_was(self, tmp_path: Path, stage: str) -> None:
+        kill = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "shop"), stage], check=False, timeout=120)
+        with CatalogueWriter(tmp_path / "shop", "generated 1 2500 0") as writer:
+            num_read = writer.num_read
+        generate_catalogue(tmp_path / "shop", 2500)
+        shop = Catalogue(tmp_path / "shop")
+
+        assert (kill.returncode, num_read) == (-9, 2000 if stage == "products" else 2500)
+        assert (len(shop), len(shop.goals("human")), shop.problems()) == (2500, 5000, {})
+        assert not (tmp_path / "shop.partial").exists()
 
     def test_products_that_were_read_are_not_read_again(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
@@ -376,6 +402,27 @@ class TestFolder:
         with pytest.raises(CatalogueError, match="is not finished"):
             Catalogue(tmp_path / "shop.partial")
 
+    def test_the_final_name_of_a_catalogue_that_is_not_finished_says_so_too(self, tmp_path: Path) -> None:
+        with CatalogueWriter(tmp_path / "shop", "x") as writer:
+            writer.note("not", "finished")
+
+        with pytest.raises(CatalogueError, match=r"shop' is not finished. Run the command"):
+            Catalogue(tmp_path / "shop")
+
+    def test_a_file_of_products_is_no_catalogue(self, tmp_path: Path) -> None:
+        with pytest.raises(CatalogueError, match=r"is a file; a catalogue is a folder.*mise-gym webshop build"):
+            Catalogue(write_files(tmp_path).items)
+
+    @pytest.mark.parametrize("name", ["catalogue.sqlite", "index/terms.bin", "index/documents.npy", "synthetic_order.npy"])
+    def test_a_file_that_was_cut_short_is_noticed(self, shop: Catalogue, tmp_path: Path, name: str) -> None:
+        folder = tmp_path / "bad"
+        shutil.copytree(shop.folder, folder)
+        with (folder / name).open("r+b") as file:
+            file.truncate((folder / name).stat().st_size - 4)
+
+        with pytest.raises(CatalogueError, match="is damaged"):
+            Catalogue(folder)
+
     def test_a_catalogue_of_another_version_is_refused(self, shop: Catalogue, tmp_path: Path) -> None:
         folder = tmp_path / "old"
         shutil.copytree(shop.folder, folder)
@@ -383,7 +430,7 @@ class TestFolder:
             database.execute("UPDATE meta SET value = '0' WHERE key = 'schema'")
         database.close()
 
-        with pytest.raises(CatalogueError, match="has version 0; this version reads 1"):
+        with pytest.raises(CatalogueError, match="has version 0; this version reads 2"):
             Catalogue(folder)
 
     def test_a_damaged_database_is_refused(self, shop: Catalogue, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_an_index_of_another_version_is_refused(tmp_path: Path) -> None:
     index_of(tmp_path, {"a": "tea"})
     (tmp_path / "index.json").write_text('{"format": 0}')
 
-    with pytest.raises(CatalogueError, match="has format 0; this version reads 1"):
+    with pytest.raises(CatalogueError, match="has format 0; this version reads 2"):
         SearchIndex(tmp_path)
 
 

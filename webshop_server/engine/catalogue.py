@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from webshop_server.engine.catalogue_writer import DATABASE, INDEX, SCHEMA
+from webshop_server.engine.catalogue_writer import DATABASE, INDEX, SCHEMA, partial_folder
 from webshop_server.engine.colours import ColourWords
 from webshop_server.engine.goal_list import GoalKind, GoalList, HumanGoals, SyntheticGoals
 from webshop_server.engine.nouns import nouns_by_rule
@@ -51,7 +51,7 @@ class Catalogue:
         except (OSError, ValueError) as error:
             raise CatalogueError(f"The catalogue {str(folder)!r} is damaged: {error}. Build it again.") from error
         self._goals = goals
-        colours = ColourWords(self.settings["colours"], whole_words=quirks == "fixed")
+        colours = ColourWords(self.settings["colours"])
         nouns = functools.lru_cache(maxsize=_CACHED_PRODUCTS)(self._nouns) if self.settings["has_nouns"] else nouns_by_rule
         self.scorer = Scorer(colours=colours, nouns=nouns, quirks=quirks)
         self._cached_product = functools.lru_cache(maxsize=_CACHED_PRODUCTS)(self._load_product)
@@ -104,6 +104,12 @@ class Catalogue:
 
 def _open_database(folder: Path) -> sqlite3.Connection:
     path = folder / DATABASE
+    if folder.is_file():
+        raise CatalogueError(
+            f"{str(folder)!r} is a file; a catalogue is a folder. Make one of WebShop's files with: mise-gym webshop build."
+        )
+    if not path.is_file() and partial_folder(folder).is_dir():
+        raise CatalogueError(f"The catalogue {str(folder)!r} is not finished. Run the command that builds it again.")
     if not path.is_file():
         raise CatalogueError(f"{str(folder)!r} is not a catalogue: it has no {DATABASE}. Build one with: mise-gym webshop build.")
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
@@ -112,6 +118,9 @@ def _open_database(folder: Path) -> sqlite3.Connection:
 def _read_settings(database: sqlite3.Connection, folder: Path) -> dict[str, Any]:
     try:
         rows = dict(database.execute("SELECT key, value FROM meta"))
+        (size,) = database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()
+        if size > (folder / DATABASE).stat().st_size:
+            raise sqlite3.DatabaseError("it ends too early")
     except sqlite3.Error as error:
         raise CatalogueError(f"{str(folder / DATABASE)!r} is damaged: {error}. Build the catalogue again.") from error
     if "schema" not in rows:

@@ -24,7 +24,7 @@ from webshop_server.engine.listing import Listing, human_goals, num_combinations
 from webshop_server.engine.product import Product
 from webshop_server.errors import CatalogueError
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the folder; a catalogue of another version is refused."""
 DATABASE: Final = "catalogue.sqlite"
 INDEX: Final = "index"
@@ -62,7 +62,7 @@ class CatalogueWriter:
         if folder.exists() and not (replace and (folder / DATABASE).exists()):
             raise CatalogueError(f"{str(folder)!r} is there already. Choose another folder, or remove it.")
         self.folder = folder
-        self.partial = folder.with_name(f"{folder.name}.partial")
+        self.partial = partial_folder(folder)
         self._progress: Progress = progress or (lambda _what, _share: None)
         try:
             self._database = self._open(fingerprint)
@@ -204,6 +204,11 @@ class CatalogueWriter:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def partial_folder(folder: Path) -> Path:
+    """Return where a catalogue is worked on before it gets its name."""
+    return folder.with_name(f"{folder.name}.partial")
 
 
 def _shuffled(count: int) -> npt.NDArray[np.uint32]:

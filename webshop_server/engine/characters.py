@@ -10,15 +10,23 @@ from typing import Final
 
 Ranges = tuple[tuple[int, int], ...]
 
+
+def _ranges(text: str) -> Ranges:
+    """Read ranges such as "41-5A 5F"."""
+    ends = [[int(end, 16) for end in each.split("-")] for each in text.split()]
+    return tuple((end[0], end[-1]) for end in ends)
+
+
 _EXACT: Final = {
     **dict.fromkeys(".\u2018\u2019\u2024\ufe52\uff07\uff0e", "m"),
     **dict.fromkeys(":\u00b7\u02d7\u0387\u05f4\u2027\ufe13\ufe55\uff1a", "l"),
     **dict.fromkeys(",;\u037e\u0589\u060c\u060d\u066c\u07f8\u2044\ufe10\ufe14\ufe50\ufe54\uff0c\uff1b", "p"),
     **dict.fromkeys("_\u202f\u203f\u2040\u2054\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f", "_"),
-    **dict.fromkeys("\u24c2\U0001f170\U0001f171\U0001f17e\U0001f17f", "g"),
+    **dict.fromkeys("\u2139\u24c2\U0001f170\U0001f171\U0001f17e\U0001f17f", "g"),
     **dict.fromkeys("#*", "#"),
     **dict.fromkeys("\u3031\u3032\u3033\u3034\u3035\u309b\u309c\u30a0\u30fc", "k"),
-    **dict.fromkeys("\uff9e\uff9f\u200c", "x"),
+    **dict.fromkeys("\uff9e\uff9f\u200c\u1a7f\u1cf2\u1cf3", "x"),
+    **dict.fromkeys("\u05f3\u3005\u303b", "a"),
     "'": "q",
     '"': "Q",
     "\ufe0f": "v",
@@ -26,14 +34,13 @@ _EXACT: Final = {
     "\u200d": "z",
     "\u200b": " ",
     "\u20e3": "c",
-    "\u05f3": "a",
     "\u066b": "n",
 }
 
 _SOUTH_EAST_ASIAN: Final[Ranges] = (
     (0xE01, 0xE3A), (0xE40, 0xE4E), (0xE81, 0xECF), (0xEDC, 0xEDF), (0x1000, 0x103F), (0x1050, 0x109F), (0x1780, 0x17D3),
-    (0x17D7, 0x17D7), (0x17DC, 0x17DD), (0x1950, 0x19C9), (0x19DE, 0x19DF), (0x1A20, 0x1AAD), (0xA9E0, 0xA9EF),
-    (0xA9FA, 0xA9FE), (0xAA60, 0xAAC2), (0xAADB, 0xAADF), (0x11700, 0x1172B), (0x1173A, 0x1173B),
+    (0x17D7, 0x17D7), (0x17DC, 0x17DD), (0x1950, 0x19C9), (0x19DA, 0x19DF), (0x1A20, 0x1AAD), (0xA9E0, 0xA9EF),
+    (0xA9FA, 0xA9FE), (0xAA60, 0xAAC2), (0xAADB, 0xAADF), (0x11700, 0x1172B), (0x1173A, 0x1173B), (0x1173F, 0x1173F),
 )  # fmt: skip
 _HAN: Final[Ranges] = (
     (0x2E80, 0x2E99), (0x2E9B, 0x2EF3), (0x2F00, 0x2FD5), (0x3005, 0x3005), (0x3007, 0x3007), (0x3021, 0x3029),
@@ -69,7 +76,19 @@ _PICTOGRAPHS: Final[Ranges] = (
     (0x1F80C, 0x1F80F), (0x1F848, 0x1F84F), (0x1F85A, 0x1F85F), (0x1F888, 0x1F88F), (0x1F8AE, 0x1F8FF), (0x1F90C, 0x1F93A),
     (0x1F93C, 0x1F945), (0x1F947, 0x1FFFD),
 )  # fmt: skip
+_NOT_YET: Final = """
+560 588 5EF 7FD 860-887 889-89F 8B5 8BE-8D3 9FC 9FE AFA-AFF B55 C04 C3C C5D CDD CF3-D00 D04 D3B-D3C D81 E86 E89 E8C E8E-E93 E98
+EA0 EA8-EA9 EAC EBA ECE 170D 1715-171F 180F 1878 1ABF-1ACE 1B4C 1C89-1CBF 1CF7 1CFA 1DF6-1DFA 2C2F 2C5F 312E-312F 31BB-31BF
+4DB6-4DBF 9FD6-9FFF A7AF A7B8-A7F6 A82C A8FE-A8FF AB66-AB69 FA6E-FA6F 1032D-1032F 10570-105F3 10780-107BA 10A34-10A35 10D00-10D8F
+10E80-10EAC 10EB0-10F1C 10F27-10F50 10F70-10F85 10FB0-10FC4 10FE0-10FF6 11070-11075 110C2-110CD 11144-11147 111C9 111CE-111CF
+1123F-11241 1133B 11380-113E2 1145E-11461 116B8 116D0-116E3 1171A 11740-1183A 11900-11943 11950-119E1 119E3-11A3E 11A47-11A99
+11A9D 11AB0-11ABF 11B60-11BF9 11D00-11EF6 11F00-11FB0 12F90-12FF0 13430-143FA 16100-16139 16A70-16AC9 16D40-16E7F 16EA0-16ED3
+16F45-16F4F 16F7F-16F87 16FE1 16FE3-1AFFE 1B002-1B2FB 1CCF0-1CF46 1DF00-1DF2A 1E030-1E14E 1E290-1E2F9 1E4D0-1E7FE 1E94B
+2A6D7-2A6FF 2B735-2B73F 2B81E-2B81F 2CEA2-2EE5D 30000-3347F
+"""
+"""Letters, marks and digits that came after Unicode 9, and Tangut, which is no word either; in hexadecimal."""
 _BY_RANGE: Final[tuple[tuple[str, Ranges], ...]] = (
+    (" ", _ranges(_NOT_YET)),
     ("r", ((0x1F1E6, 0x1F1FF),)),
     ("E", ((0x1F3FB, 0x1F3FF),)),
     ("i", _HAN),
@@ -108,6 +127,8 @@ def _class_of(code: int) -> str:
 
 
 def _class_by_category(code: int, category: str) -> str:
+    if category == "Cn":
+        return " "
     if category == "Nd":
         return "d" if code < 128 else "n"
     if _within(code, _SOUTH_EAST_ASIAN):

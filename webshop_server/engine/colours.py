@@ -16,21 +16,18 @@ class ColourWords:
     """Reduces a text to the first colour word in it.
 
     Args:
-        words: Colour words; the first one in this order that is part of a text wins.
-        whole_words: Whether the colour must stand there as a word of its own; otherwise any part counts: "shredded" is "red".
+        words: Colour words; the first one in this order that is part of a text wins, also within a word: "shredded" is "red".
     """
 
-    def __init__(self, words: Sequence[str] = DEFAULT_COLOURS, *, whole_words: bool = False) -> None:
+    def __init__(self, words: Sequence[str] = DEFAULT_COLOURS) -> None:
         self.words = tuple(words)
-        self._whole_words = whole_words
         self._known: dict[str | tuple[str, str], str] = {}
 
     def reduce(self, choice: str | tuple[str, str]) -> str:
         """Return the colour word of a value, or of a name and value of which one *is* a colour word; else the text of it."""
         if (known := self._known.get(choice)) is not None:
             return known
-        places = choice.replace(",", " ").split() if isinstance(choice, str) and self._whole_words else choice
-        reduced = next((word for word in self.words if word in places), str(choice))
+        reduced = next((word for word in self.words if word in choice), str(choice))
         if len(self._known) < 1 << 16:
             self._known[choice] = reduced
         return reduced

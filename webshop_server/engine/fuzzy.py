@@ -36,7 +36,9 @@ def token_set_ratio(first: str, second: str) -> int:
 
 
 def _words(text: str) -> set[str]:
-    return set(_NO_WORD.sub(" ", text.translate(_LATIN_1)).lower().split())
+    words = _NO_WORD.sub(" ", text.translate(_LATIN_1))
+    lower = words.lower() if words.isascii() else "".join(letter.lower()[0] for letter in words)  # "İ" stays one letter
+    return set(lower.split())
 
 
 def _ratio(distance: int, length: int) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from webshop_server.engine.catalogue_writer import DATABASE, CatalogueWriter, Progress
+from webshop_server.engine.catalogue_writer import DATABASE, SCHEMA, CatalogueWriter, Progress
 from webshop_server.engine.colours import DEFAULT_COLOURS
 from webshop_server.engine.product import Repairs
 from webshop_server.engine.records import listing_from_records
@@ -61,7 +61,7 @@ def default_catalogue(cache: Path) -> Path:
     Raises:
         CatalogueError: The folder cannot be written.
     """
-    folder = cache / f"generated-{DEFAULT_PRODUCTS}-v{_VERSION}"
+    folder = cache / f"generated-{DEFAULT_PRODUCTS}-v{_VERSION}-{SCHEMA}"
     if (folder / DATABASE).exists():
         return folder
     try:

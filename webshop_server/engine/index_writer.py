@@ -1,14 +1,20 @@
 """Writes a search index: inverted lists in flat numpy files that are mapped into memory when they are read.
 
-Postings are sorted in blocks on disk and merged a range of terms at a time, so that memory does not grow with the collection.
+Documents are indexed in blocks, each with terms of its own, which are sorted, written to disk and merged a range of terms at a
+time, so that memory grows with neither the collection nor its vocabulary.
 """
 
+import contextlib
+import heapq
 import json
+import shutil
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from itertools import repeat
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +22,12 @@ import numpy.typing as npt
 from webshop_server.engine.analyzer import analyze
 from webshop_server.engine.bm25 import encode_length, inverse_norms
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the files; an index of another version is refused."""
-_BLOCK: Final = 2_000_000
+_BLOCK: Final = 1_000_000
 _LARGEST_FREQUENCY: Final = 65_535
-_COLUMNS: Final = ("terms", "documents", "frequencies")
+
+Numbers = npt.NDArray[np.uint32]
 
 
 class IndexWriter:
@@ -36,24 +43,27 @@ class IndexWriter:
     """
 
     def __init__(self, folder: Path, block_size: int = _BLOCK) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        self._workshop = folder / "blocks"
+        shutil.rmtree(self._workshop, ignore_errors=True)  # of a writer that was killed
+        self._workshop.mkdir(parents=True)
         self._folder = folder
         self._block_size = block_size
-        self._numbers: dict[str, int] = {}
-        self._ids: list[str] = []
+        self._ids, self._id_sizes = bytearray(), array("I")
         self._lengths = bytearray()
         self._total_length = 0
         self._num_with_terms = 0
-        self._terms, self._documents, self._frequencies = array("I"), array("I"), array("H")
         self._blocks: list[Path] = []
+        self._begin_block()
 
     def add(self, document_id: str, text: str) -> None:
         """Index ``text`` under ``document_id``."""
         if not text.strip():
             return
         counts = Counter(analyze(text))
-        number, length = len(self._ids), counts.total()
-        self._ids.append(document_id)
+        number, length = len(self._lengths), counts.total()
+        encoded = _encode(document_id)
+        self._ids += encoded
+        self._id_sizes.append(len(encoded))
         self._lengths.append(encode_length(length))
         self._total_length += length
         self._num_with_terms += length > 0
@@ -66,68 +76,136 @@ class IndexWriter:
 
     def close(self) -> None:
         """Merge what was added and write the files."""
-        self._flush()
-        order = sorted(range(len(self._ids)), key=self._ids.__getitem__)
-        self._write_strings("ids", [self._ids[number] for number in order])
-        lengths = np.frombuffer(bytes(self._lengths), dtype=np.uint8)[order]
+        if self._terms:
+            self._flush()
+        order = self._write_ids()
+        lengths = np.frombuffer(self._lengths, dtype=np.uint8)[order]
         self._save("lengths", lengths)
         average_length = max(self._total_length, 1) / max(self._num_with_terms, 1)
-        terms = sorted(self._numbers)
-        self._write_strings("terms", terms)
-        self._save("term_numbers", np.array([self._numbers[term] for term in terms], dtype=np.uint32))
-        self._merge(_inverse(order), inverse_norms(average_length)[lengths])
+        blocks = [_Block(path) for path in self._blocks]
+        starts = self._write_terms(blocks)
+        self._write_postings(blocks, starts, _inverse(order), inverse_norms(average_length)[lengths])
         settings = {"format": FORMAT, "num_documents": self._num_with_terms, "average_length": average_length}
         (self._folder / "index.json").write_text(json.dumps(settings), encoding="utf-8")
+        shutil.rmtree(self._workshop)
 
-    def _flush(self) -> None:
-        if not self._terms:
-            return
-        order = np.argsort(np.frombuffer(self._terms, dtype=np.uint32), kind="stable")
-        path = self._folder / f"block-{len(self._blocks)}"
-        columns = {"terms": self._terms, "documents": self._documents, "frequencies": self._frequencies}
-        for name, column in columns.items():
-            np.save(f"{path}-{name}.npy", np.frombuffer(column, dtype=column.typecode)[order])
-        self._blocks.append(path)
+    def _begin_block(self) -> None:
+        self._numbers: dict[str, int] = {}
         self._terms, self._documents, self._frequencies = array("I"), array("I"), array("H")
 
-    def _merge(self, new_numbers: npt.NDArray[np.uint32], inverses: npt.NDArray[np.float32]) -> None:
-        """Write the postings term by term, in each term by document, with the documents numbered in the order of their ids."""
-        blocks = [[np.load(f"{path}-{name}.npy", mmap_mode="r") for name in _COLUMNS] for path in self._blocks]
-        counts = np.zeros(len(self._numbers), dtype=np.int64)
-        for terms, _, _ in blocks:
-            counts += np.bincount(terms, minlength=len(counts))
-        starts = np.concatenate([[0], np.cumsum(counts)])
+    def _flush(self) -> None:
+        """Write a block: its terms in order, how many postings each has, and the postings term by term."""
+        path = self._workshop / str(len(self._blocks))
+        path.mkdir()
+        terms = sorted(self._numbers)
+        (path / "terms").write_bytes(b"".join(_encode(f"{term}\n") for term in terms))
+        places = _inverse(np.fromiter((self._numbers[term] for term in terms), np.int64, len(terms)))
+        columns = places[np.frombuffer(self._terms, dtype=np.uint32)]
+        order = np.argsort(columns, kind="stable")
+        np.frombuffer(self._documents, dtype=np.uint32)[order].tofile(path / "documents")
+        np.frombuffer(self._frequencies, dtype=np.uint16)[order].tofile(path / "frequencies")
+        np.bincount(columns, minlength=len(terms)).astype(np.uint32).tofile(path / "counts")
+        self._blocks.append(path)
+        self._begin_block()
+
+    def _write_ids(self) -> npt.NDArray[np.intp]:
+        """Write the ids in order and return which document has each. Shape ``(documents,)``."""
+        sizes = np.array(self._id_sizes, dtype=np.int64)
+        ends = np.cumsum(sizes)
+        ids = np.array([bytes(self._ids[end - size : end]) for end, size in zip(ends, sizes, strict=True)], dtype=bytes)
+        order = np.argsort(ids, kind="stable")
+        (self._folder / "ids.bin").write_bytes(b"".join(ids[order]))
+        self._save("ids_starts", _starts(sizes[order]))
+        return order
+
+    def _write_terms(self, blocks: list["_Block"]) -> npt.NDArray[np.int64]:
+        """Write the terms of all blocks in order, and return where the postings of each begin. Shape ``(terms + 1,)``."""
+        sizes, last = array("q"), None
+        with contextlib.ExitStack() as files, (self._folder / "terms.bin").open("wb") as file:
+            streams = [zip(files.enter_context(block.path.joinpath("terms").open("rb")), repeat(block)) for block in blocks]
+            for line, block in heapq.merge(*streams, key=itemgetter(0)):
+                if line != last:
+                    sizes.append(file.write(line[:-1]))
+                    last = line
+                block.numbers.append(len(sizes) - 1)
+        self._save("terms_starts", _starts(sizes))
+        counts = np.zeros(len(sizes), dtype=np.int64)
+        for block in blocks:
+            counts[np.frombuffer(block.numbers, dtype=np.uint32)] += np.diff(block.starts)
+        starts = _starts(counts)
         self._save("starts", starts)
-        documents = self._create("documents", np.uint32, int(starts[-1]))
-        frequencies = self._create("frequencies", np.uint16, int(starts[-1]))
-        largest = np.zeros(len(counts), dtype=np.float32)
-        for first, last in _ranges(starts, self._block_size):
-            terms, old, chunk = _slice(blocks, first, last)
-            chunk_documents = new_numbers[old]
-            order = np.lexsort((chunk_documents, terms))
-            here = slice(int(starts[first]), int(starts[last]))
-            documents[here], frequencies[here] = chunk_documents[order], chunk[order]
-            shares = 1 - 1 / (1 + frequencies[here].astype(np.float32) * inverses[documents[here]])
-            largest[first:last] = np.maximum.reduceat(shares, starts[first:last] - starts[first])
+        return starts
+
+    def _write_postings(
+        self, blocks: list["_Block"], starts: npt.NDArray[np.int64], new_numbers: Numbers, inverses: npt.NDArray[np.float32]
+    ) -> None:
+        """Write the postings term by term, in each term by document, with the documents numbered in the order of their ids."""
+        largest = np.zeros(len(starts) - 1, dtype=np.float32)
+        with (
+            self._column("documents", np.uint32, starts) as documents,
+            self._column("frequencies", np.uint16, starts) as frequencies,
+        ):
+            for first, last in _ranges(starts, self._block_size):
+                parts = [block.postings(first, last) for block in blocks]
+                terms, old, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+                order = np.lexsort((new_numbers[old], terms))
+                here, counts = new_numbers[old[order]], counts[order]
+                documents.write(here.tobytes())
+                frequencies.write(counts.tobytes())
+                shares = 1 - 1 / (1 + counts.astype(np.float32) * inverses[here])
+                largest[first:last] = np.maximum.reduceat(shares, starts[first:last] - starts[first])
         self._save("largest_shares", largest)
-        for path in self._blocks:
-            for name in _COLUMNS:
-                Path(f"{path}-{name}.npy").unlink()
 
-    def _create(self, name: str, dtype: Any, size: int) -> npt.NDArray[Any]:
-        return np.lib.format.open_memmap(self._folder / f"{name}.npy", mode="w+", dtype=dtype, shape=(max(size, 1),))
-
-    def _write_strings(self, name: str, strings: list[str]) -> None:
-        encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
-        (self._folder / f"{name}.bin").write_bytes(b"".join(encoded))
-        self._save(f"{name}_starts", np.cumsum([0, *map(len, encoded)], dtype=np.int64))
+    @contextlib.contextmanager
+    def _column(self, name: str, dtype: type[np.generic], starts: npt.NDArray[np.int64]) -> Iterator[IO[bytes]]:
+        """Open a file of postings, as numpy would save it; without postings it has one zero, because nothing cannot be mapped."""
+        size = int(starts[-1])
+        with (self._folder / f"{name}.npy").open("wb") as file:
+            description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (max(size, 1),)}
+            np.lib.format.write_array_header_1_0(file, description)
+            yield file
+            if not size:
+                file.write(bytes(np.dtype(dtype).itemsize))
 
     def _save(self, name: str, values: npt.NDArray[Any]) -> None:
         np.save(self._folder / f"{name}.npy", values)
 
 
-def _inverse(order: list[int]) -> npt.NDArray[np.uint32]:
-    """Return for each document the place that it has in ``order``. Shape ``(n,)``."""
+class _Block:
+    """Postings of some documents on disk, term by term.
+
+    Args:
+        path: Folder with the files ``terms``, ``counts``, ``documents`` and ``frequencies``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.numbers = array("I")
+        """The number that each term has in the index; filled when the terms of all blocks are merged."""
+        self.starts = _starts(np.fromfile(path / "counts", dtype=np.uint32)).astype(np.uint32)
+        """Where the postings of each term begin. Shape ``(terms + 1,)``."""
+
+    def postings(self, first: int, last: int) -> tuple[Numbers, Numbers, npt.NDArray[np.uint16]]:
+        """Return term, document and frequency of the postings of the terms ``first`` to ``last``, excluded."""
+        numbers = np.frombuffer(self.numbers, dtype=np.uint32)
+        low, high = np.searchsorted(numbers, [first, last])
+        begin, end = int(self.starts[low]), int(self.starts[high])
+        documents = np.fromfile(self.path / "documents", np.uint32, end - begin, offset=4 * begin)
+        frequencies = np.fromfile(self.path / "frequencies", np.uint16, end - begin, offset=2 * begin)
+        return np.repeat(numbers[low:high], np.diff(self.starts[low : high + 1])), documents, frequencies
+
+
+def _encode(string: str) -> bytes:
+    return string.encode("utf-8", "surrogatepass")
+
+
+def _starts(sizes: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return where each of some things of these sizes begins, and where the last one ends. Shape ``(n + 1,)``."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def _inverse(order: npt.NDArray[np.intp]) -> Numbers:
+    """Return for each thing the place that it has in ``order``. Shape ``(n,)``."""
     places = np.empty(len(order), dtype=np.uint32)
     places[order] = np.arange(len(order), dtype=np.uint32)
     return places
@@ -140,12 +218,3 @@ def _ranges(starts: npt.NDArray[np.int64], size: int) -> Iterator[tuple[int, int
         last = max(int(np.searchsorted(starts, starts[first] + size, side="right")) - 1, first + 1)
         yield first, last
         first = last
-
-
-def _slice(blocks: list[list[npt.NDArray[Any]]], first: int, last: int) -> list[npt.NDArray[Any]]:
-    """Return the columns of all postings of the terms ``first`` to ``last``, excluded."""
-    parts = []
-    for block in blocks:
-        here = slice(*np.searchsorted(block[0], [first, last]))
-        parts.append([column[here] for column in block])
-    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]

@@ -22,8 +22,8 @@ class Scorer:
     With ``quirks="upstream"`` the score is that of WebShop, bit by bit, flaws included: likeness of options is fuzzy ("pack of
     1" is "pack of 2", "large" is "x-large"), the name of an option does not count, a colour word counts inside other words, and
     the type of the very product that was asked for can be judged wrong by its name. ``"fixed"`` repairs these: an option must
-    have the same words under the same name (where the goal has names), colours are whole words, repeated nouns count once, and
-    a product of the same query and category is never of the wrong type.
+    have the same words under the same name (where the goal has names), repeated nouns count once, an empty query or category is
+    like no other, and a product of the same query and category is never of the wrong type.
     """
 
     colours: ColourWords = field(default_factory=ColourWords)
@@ -61,6 +61,9 @@ class Scorer:
         title_score = len(have.intersection(wanted)) / len(wanted) if wanted else 0.2
         query_match = product.query == goal.query
         shared = _categories(product.product_category) & _categories(goal.product_category)
+        if self.quirks == "fixed":
+            query_match = query_match and bool(goal.query)
+            shared.discard("")
         category_match = len(shared) >= 2
         is_certain = self.quirks == "fixed" and query_match and category_match
         return {

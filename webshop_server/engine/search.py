@@ -35,7 +35,7 @@ class SearchIndex:
         settings = _settings(folder)
         self._num_documents = int(settings["num_documents"])
         self._ids, self._terms = _Strings(folder, "ids"), _Strings(folder, "terms")
-        self._term_numbers, self._starts = _load(folder, "term_numbers"), _load(folder, "starts")
+        self._starts = _load(folder, "starts")
         self._documents, self._frequencies = _load(folder, "documents"), _load(folder, "frequencies")
         self._largest_shares, self._lengths = _load(folder, "largest_shares"), _load(folder, "lengths")
         self._inverse_norms = inverse_norms(settings["average_length"])
@@ -62,7 +62,9 @@ class SearchIndex:
         if len(repetitions) > MOST_TERMS:
             raise TooManyTermsError(f"The query has {len(repetitions)} distinct terms; at most {MOST_TERMS} are allowed.")
         weighted = [
-            (self._weight(number, count), number) for term, count in repetitions.items() if (number := self._find(term)) >= 0
+            (self._weight(number, count), number)
+            for term, count in repetitions.items()
+            if (number := self._terms.find(term)) >= 0
         ]
         if not weighted:
             return []
@@ -70,10 +72,6 @@ class SearchIndex:
         scores = self._scores[touched]
         self._scores[touched] = 0
         return self._best(touched, scores.astype(np.float32), k)
-
-    def _find(self, term: str) -> int:
-        place = self._terms.find(term)
-        return -1 if place < 0 else int(self._term_numbers[place])
 
     def _weight(self, number: int, repetitions: int) -> np.float32:
         frequency = int(self._starts[number + 1] - self._starts[number])
@@ -145,6 +143,8 @@ class _Strings:
         self._starts = _load(folder, f"{name}_starts")
         with (folder / f"{name}.bin").open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self._starts[-1] else b""
+        if len(self._bytes) != self._starts[-1]:
+            raise ValueError(f"{name}.bin ends too early")
 
     def __len__(self) -> int:
         return len(self._starts) - 1

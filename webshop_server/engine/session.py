@@ -87,6 +87,7 @@ class Session:
         self._keywords: list[str] = []
         self._pages: dict[tuple[str, str, str], Page] = {}
         self._number = 1
+        self._sub_page = ""
         self._enter_index()
 
     @property
@@ -98,6 +99,36 @@ class Session:
     def url(self) -> str:
         """Its address."""
         return self._url
+
+    @property
+    def query(self) -> str:
+        """What was searched for last."""
+        return " ".join(self._keywords)
+
+    @property
+    def number(self) -> int:
+        """Number of the page of results that is or was shown, from 1."""
+        return self._number
+
+    @property
+    def asin(self) -> str:
+        """The product that is looked at or was bought; empty elsewhere."""
+        return self._asin
+
+    @property
+    def sub_page(self) -> str:
+        """Which of the ``SUB_PAGES`` of it was looked at last."""
+        return self._sub_page
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Its options that are chosen: name -> value."""
+        return dict(self._chosen)
+
+    @property
+    def visited(self) -> frozenset[str]:
+        """Products that have been looked at since the shopper was on the first page."""
+        return frozenset(self._visited)
 
     @property
     def clickables(self) -> list[str]:
@@ -123,10 +154,7 @@ class Session:
 
     def act(self, action: str) -> Outcome:
         """Apply an action, which may be any string."""
-        match = _ACTION.match(action)
-        if match is None:
-            return Outcome(is_valid=False)
-        name, argument = match[1], match[2].lower()
+        name, argument = parse_action(action)
         if name == "search" and (self._quirks == "upstream" or self._page.has_search_bar):
             self._keywords = argument.split(" ")
             self._enter_results(1)
@@ -177,7 +205,7 @@ class Session:
     def _enter_results(self, number: int) -> None:
         self._forget_item()
         self._number = number
-        query = " ".join(self._keywords)
+        query = self.query
         page = self._remembered(("results", query, str(number)), lambda: self._results_page(query, number))
         self._enter(page, f"{BASE_URL}/search_results/{self._session_id}/{self._query_in_url()}/{number}")
 
@@ -195,6 +223,7 @@ class Session:
         return item_page(self._instruction, self._shop.product(self._asin), show_attributes=self._show_attributes)
 
     def _enter_sub_page(self, name: str) -> None:
+        self._sub_page = name
         page = sub_page(self._instruction, self._shop.product(self._asin), name)
         self._enter(page, f"{self._item_url('item_sub_page')}/{name}/{self._chosen}")
 
@@ -222,6 +251,17 @@ class Session:
         if self._quirks == "fixed":
             return self._page.name
         return next((name for name in _NAMES_IN_URLS if name in self._url), "index")
+
+
+def parse_action(action: str) -> tuple[str, str]:
+    """Return what an action says: "search" or "click" and what to search for or click on in lower case; else two empty texts.
+
+    Example:
+        >>> parse_action("click[Buy Now] please"), parse_action("buy")
+        (('click', 'buy now'), ('', ''))
+    """
+    match = _ACTION.match(action)
+    return (match[1], match[2].lower()) if match and match[1] in ("search", "click") else ("", "")
 
 
 def _can_be_said(name: str) -> bool:

@@ -32,7 +32,7 @@ def stem(word: str) -> str:
         >>> stem("relational"), stem("hopping"), stem("possibly"), stem("is")
         ('relat', 'hop', 'possibl', 'is')
     """
-    if len(word) <= 2:
+    if len(word) <= 2 and len(word.encode("utf-16-le", "surrogatepass")) <= 4:  # Java counts UTF-16 units
         return word
     word = _plurals_and_participles(word)
     if word.endswith("y") and _has_vowel(word[:-1]):

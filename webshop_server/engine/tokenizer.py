@@ -21,7 +21,7 @@ _KATAKANA: Final = f"k{_X}(?:{_CONNECT}*k{_X})*"
 _MIXED: Final = f"(?:h{_X}(?:q{_X}|Q{_X}h{_X})|[nd]{_X}(?:[mpq]{_X}[nd]{_X})*|[ahg]{_X}(?:[lmq]{_X}[ahg]{_X})*)+"
 _WORD: Final = f"{_CONNECT}*(?:{_KATAKANA}|{_MIXED})(?:{_CONNECT}+(?:{_KATAKANA}|{_MIXED}))*{_CONNECT}*"
 _EMOJI_UNIT: Final = f"(?:B{_Y}E{_Y}|[eBg]{_Y}v?|E{_Y})"
-_EMOJI: Final = f"z*{_EMOJI_UNIT}(?:z+{_EMOJI_UNIT})*"
+_EMOJI: Final = f"(?:z+(?=[eBg]))?{_EMOJI_UNIT}(?:z+{_EMOJI_UNIT})*"
 _TOKEN: Final = re.compile(
     f"{_WORD}|{_EMOJI}|#[xyzc]*v?c[xyzc]*|r{_X}r{_X}|(?:[sy]{_X})+|[ij]{_X}",
 )

@@ -57,7 +57,7 @@ class Machine:
         self._leaving: deque[int] = deque()
         parameters = gateways.GatewayParameters(port=java.port, auth_token=java.token, read_timeout=_STUCK_SECONDS)
         self._gateway = gateways.JavaGateway(gateway_parameters=parameters)
-        self._server: Server = self._call(self._connect)
+        self._server: Server = self._call(self._connect, use_bridge)
 
     @property
     def is_usable(self) -> bool:
@@ -130,9 +130,9 @@ class Machine:
             process.stdin.close()
         return process
 
-    def _connect(self) -> Server:
+    def _connect(self, use_bridge: bool) -> Server:
         try:
-            server: Server = BridgeServer(self._gateway)
+            server: Server = BridgeServer(self._gateway) if use_bridge else PlainServer(self._gateway)
         except (TypeError, self._protocol.Py4JJavaError) as error:
             logger.warning("ScienceWorld runs without the bridge, and slower: %s.", str(error).partition("\n")[0])
             server = PlainServer(self._gateway)

@@ -22,8 +22,13 @@ class ScienceTask:
     name: str
     variations: int
     """How many there are, numbered from 0."""
-    expert_length: int
-    """How many actions the simulator's own solution of variation 0 takes."""
+    expert_lengths: tuple[int | None, ...]
+    """How many actions the simulator's own agent takes in the first variation of each of ``SPLITS``; ``None`` if it fails."""
+
+    @property
+    def env_id(self) -> str:
+        """The id of the environment with this task only, such as "mise/ScienceWorld-FindPlant-v0"."""
+        return f"mise/ScienceWorld-{''.join(word.capitalize() for word in self.name.split('-'))}-v0"
 
     @property
     def has_circuits(self) -> bool:
@@ -50,38 +55,38 @@ class ScienceTask:
 
 
 TASKS: Final = tuple(
-    ScienceTask(id=number, name=name, variations=variations, expert_length=length)
-    for number, name, variations, length in (
-        ("1-1", "boil", 30, 36),
-        ("1-2", "melt", 30, 32),
-        ("1-3", "freeze", 30, 22),
-        ("1-4", "change-the-state-of-matter-of", 30, 22),
-        ("2-1", "use-thermometer", 540, 21),
-        ("2-2", "measure-melting-point-known-substance", 436, 24),
-        ("2-3", "measure-melting-point-unknown-substance", 300, 31),
-        ("3-1", "power-component", 20, 8),
-        ("3-2", "power-component-renewable-vs-nonrenewable-energy", 20, 24),
-        ("3-3", "test-conductivity", 900, 24),
-        ("3-4", "test-conductivity-of-unknown-substances", 600, 24),
-        ("4-1", "find-living-thing", 300, 10),
-        ("4-2", "find-non-living-thing", 300, 5),
-        ("4-3", "find-plant", 300, 10),
-        ("4-4", "find-animal", 300, 10),
-        ("5-1", "grow-plant", 126, 35),
-        ("5-2", "grow-fruit", 126, 70),
-        ("6-1", "chemistry-mix", 32, 19),
-        ("6-2", "chemistry-mix-paint-secondary-color", 36, 8),
-        ("6-3", "chemistry-mix-paint-tertiary-color", 36, 15),
-        ("7-1", "lifespan-longest-lived", 125, 5),
-        ("7-2", "lifespan-shortest-lived", 125, 5),
-        ("7-3", "lifespan-longest-lived-then-shortest-lived", 125, 6),
-        ("8-1", "identify-life-stages-1", 14, 39),
-        ("8-2", "identify-life-stages-2", 10, 14),
-        ("9-1", "inclined-plane-determine-angle", 168, 54),
-        ("9-2", "inclined-plane-friction-named-surfaces", 1386, 50),
-        ("9-3", "inclined-plane-friction-unnamed-surfaces", 162, 177),
-        ("10-1", "mendelian-genetics-known-plant", 120, 142),
-        ("10-2", "mendelian-genetics-unknown-plant", 480, 141),
+    ScienceTask(id=number, name=name, variations=variations, expert_lengths=lengths)
+    for number, name, variations, lengths in (
+        ("1-1", "boil", 30, (36, 41, 87)),
+        ("1-2", "melt", 30, (32, 19, 66)),
+        ("1-3", "freeze", 30, (22, 36, 81)),
+        ("1-4", "change-the-state-of-matter-of", 30, (22, 19, 66)),
+        ("2-1", "use-thermometer", 540, (21, 13, 13)),
+        ("2-2", "measure-melting-point-known-substance", 436, (24, 73, 30)),
+        ("2-3", "measure-melting-point-unknown-substance", 300, (31, 15, 95)),
+        ("3-1", "power-component", 20, (8, 10, 6)),
+        ("3-2", "power-component-renewable-vs-nonrenewable-energy", 20, (24, 25, 9)),
+        ("3-3", "test-conductivity", 900, (24, 22, 14)),
+        ("3-4", "test-conductivity-of-unknown-substances", 600, (24, 28, 22)),
+        ("4-1", "find-living-thing", 300, (10, 8, 16)),
+        ("4-2", "find-non-living-thing", 300, (5, 3, 7)),
+        ("4-3", "find-plant", 300, (10, 12, 12)),
+        ("4-4", "find-animal", 300, (10, 8, 16)),
+        ("5-1", "grow-plant", 126, (35, 47, 41)),
+        ("5-2", "grow-fruit", 126, (70, 96, 76)),
+        ("6-1", "chemistry-mix", 32, (19, 15, 18)),
+        ("6-2", "chemistry-mix-paint-secondary-color", 36, (8, 8, 6)),
+        ("6-3", "chemistry-mix-paint-tertiary-color", 36, (15, 15, 13)),
+        ("7-1", "lifespan-longest-lived", 125, (5, 5, 3)),
+        ("7-2", "lifespan-shortest-lived", 125, (5, 5, 3)),
+        ("7-3", "lifespan-longest-lived-then-shortest-lived", 125, (6, 6, 4)),
+        ("8-1", "identify-life-stages-1", 14, (39, 38, 40)),
+        ("8-2", "identify-life-stages-2", 10, (14, 14, 10)),
+        ("9-1", "inclined-plane-determine-angle", 168, (54, 55, 75)),
+        ("9-2", "inclined-plane-friction-named-surfaces", 1386, (50, 58, 110)),
+        ("9-3", "inclined-plane-friction-unnamed-surfaces", 162, (177, 107, 191)),
+        ("10-1", "mendelian-genetics-known-plant", 120, (142, 145, None)),
+        ("10-2", "mendelian-genetics-unknown-plant", 480, (141, 146, 147)),
     )
 )
 """Every task."""

@@ -6,36 +6,39 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.Collectors;
 import main.scala.scienceworld.runtime.SimplifierProcessor;
+import scala.Option;
+import scala.Tuple2;
 import scala.Tuple3;
 import scala.collection.immutable.Map;
 import scala.reflect.ClassTag$;
 import scienceworld.actions.PossibleAction;
+import scienceworld.environments.EnvironmentMaker;
 import scienceworld.input.ActionDefinitions;
 import scienceworld.input.InputParser;
+import scienceworld.objects.agent.Agent;
 import scienceworld.runtime.AgentInterface;
 import scienceworld.runtime.pythonapi.PythonInterface;
 import scienceworld.struct.EnvObject;
+import scienceworld.tasks.Task;
 import util.UniqueIdentifier;
 
 /** One episode, with a copy of its own of what the simulator keeps for all episodes together. */
 final class World {
-    private static final Field RANDOM = accessible(scala.util.Random.class, "self");
-    private static final Field PARSER = accessible(AgentInterface.class, "inputParser");
+    private static final Field PARSER = Chance.field(AgentInterface.class, "inputParser");
     /** What the simulator says when an action leaves it speechless. */
     private static final String UNKNOWN = "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of "
         + "possible object referents. ";
 
+    private static final Tasks TASKS = Tasks.count();
+
     private static World active;
 
-    private final Random random = new Random(0);
+    private final Random chance = new Random(0);
     private long objectCount;
     private String simplifications = "";
-    private final PythonInterface server;
-
-    World() {
-        enter();
-        server = new PythonInterface(); // draws random numbers
-    }
+    private AgentInterface agent;
+    private double score;
+    private boolean isDone;
 
     /** Forget that a world is the active one, so that it can be collected. */
     static void leave(World world) {
@@ -46,12 +49,16 @@ final class World {
 
     String load(String task, int variation, String wished, int wanted) {
         enter();
-        String error = server.load(task, variation, wished, false);
-        if (!error.isEmpty()) {
-            throw new IllegalArgumentException(error);
+        TASKS.make(task, variation, chance);
+        chance.setSeed(variation);
+        Tuple2<EnvObject, Agent> made = EnvironmentMaker.mkKitchenEnvironment(variation);
+        Tuple2<Option<Task>, String> setUp = TASKS.doTaskSetup(task, variation, made._1(), made._2());
+        if (setUp._1().isEmpty()) {
+            throw new IllegalArgumentException(setUp._2());
         }
-        simplifications = agent().simplificationStr(); // "easy" is spelled out in there
-        set(PARSER, agent(), new RememberingParser(agent().actionHandler().getActions()));
+        agent = new AgentInterface(made._1(), made._2(), setUp._1().get(), wished);
+        simplifications = agent.simplificationStr(); // "easy" is spelled out in there
+        Chance.set(PARSER, agent, new RememberingParser(agent.actionHandler().getActions()));
         return step("look around", wanted);
     }
 
@@ -63,6 +70,7 @@ final class World {
     String gold(String task, int variation, String wished) {
         enter();
         try {
+            PythonInterface server = new PythonInterface();
             String error = server.load(task, variation, wished, true);
             if (!error.isEmpty()) {
                 throw new IllegalArgumentException(error);
@@ -74,21 +82,25 @@ final class World {
     }
 
     private String act(String action) {
-        String word = action.trim().toLowerCase();
-        if (word.equals("help") || word.equals("objects") || word.equals("task")) {
-            return server.step(action);
+        switch (action.trim().toLowerCase()) {
+            case "help":
+                return "Possible actions: \n\t" + String.join("\n\t", agent.getPossibleActions());
+            case "objects":
+                return "Possible object references: \n\t" + String.join("\n\t", agent.getPossibleObjects());
+            case "task":
+                return "Task description:\n" + agent.getTaskDescription();
+            default:
+                Tuple3<String, Object, Object> result = agent.step(action);
+                score = (Double) result._2();
+                isDone = (Boolean) result._3();
+                return result._1().isEmpty() ? UNKNOWN : result._1();
         }
-        Tuple3<String, Object, Object> result = agent().step(action);
-        server.score_$eq((Double) result._2());
-        server.isComplete_$eq((Boolean) result._3());
-        return result._1().isEmpty() ? UNKNOWN : result._1();
     }
 
     private String reply(String text, int wanted) {
-        AgentInterface agent = agent();
         List<Object> fields = new ArrayList<>();
-        fields.add(server.getScore());
-        fields.add(server.getCompleted() ? 1 : 0);
+        fields.add(score);
+        fields.add(isDone ? 1 : 0);
         fields.add(agent.inputParser().isInAmbiguousState() ? 1 : 0);
         fields.add(agent.getCurIterations());
         fields.add(agent.isInErrorState() ? agent.getErrorStateMessage() : "");
@@ -110,37 +122,29 @@ final class World {
 
     /** The simulator breaks ties between names by chance; here always in the same way, and without touching the episode's chance. */
     private String[] validActions() {
-        set(RANDOM, scala.util.Random$.MODULE$, new Random(0));
+        Chance.use(new Random(0));
         try {
             boolean canTeleport = simplifications.toLowerCase().contains("teleport");
-            return canTeleport || agent().inputParser().isInAmbiguousState()
-                ? agent().getValidActionObjectCombinations() : validActionsHere();
+            return canTeleport || agent.inputParser().isInAmbiguousState()
+                ? agent.getValidActionObjectCombinations() : validActionsHere();
         } finally {
-            set(RANDOM, scala.util.Random$.MODULE$, random);
+            Chance.use(chance);
         }
     }
 
-    /** As the simulator does it, but without naming every object of every room, which only teleporting needs. */
+    /** As the simulator does it, but without the objects of the other rooms, which only teleporting needs. */
     private String[] validActionsHere() {
-        AgentInterface agent = agent();
         EnvObject room = agent.getAgentVisibleObjects(false)._2();
-        EnvObject[] visible = objectsOf(room, false);
+        EnvObject[] visible =
+            (EnvObject[]) InputParser.collectObjects(room, false).toArray(ClassTag$.MODULE$.apply(EnvObject.class));
         Map<Object, String> names = agent.inputParser().getAllUniqueReferentsLUTObjList(visible, room, true, true);
         PossibleAction[] actions =
-            ActionDefinitions.mkPossibleActions(agent.agent(), visible, objectsOf(agent.universe(), true), names, names);
+            ActionDefinitions.mkPossibleActions(agent.agent(), visible, new EnvObject[0], names, names);
         String[] lines = new String[actions.length];
         for (int i = 0; i < actions.length; i++) {
             lines[i] = actions[i].mkHumanReadableStr();
         }
         return lines;
-    }
-
-    private static EnvObject[] objectsOf(EnvObject root, boolean includeHidden) {
-        return (EnvObject[]) InputParser.collectObjects(root, includeHidden).toArray(ClassTag$.MODULE$.apply(EnvObject.class));
-    }
-
-    private AgentInterface agent() {
-        return server.agentInterface().get();
     }
 
     /** Put this world's share of the simulator's global state in place. */
@@ -151,27 +155,9 @@ final class World {
         if (active != null) {
             active.objectCount = UniqueIdentifier.count();
         }
-        set(RANDOM, scala.util.Random$.MODULE$, random);
+        Chance.use(chance);
         UniqueIdentifier.count_$eq(objectCount);
         SimplifierProcessor.parseSimplificationStr(simplifications);
         active = this;
-    }
-
-    private static Field accessible(Class<?> owner, String name) {
-        try {
-            Field field = owner.getDeclaredField(name);
-            field.setAccessible(true);
-            return field;
-        } catch (ReflectiveOperationException error) {
-            throw new LinkageError("no field " + name + " in " + owner, error);
-        }
-    }
-
-    private static void set(Field field, Object object, Object value) {
-        try {
-            field.set(object, value);
-        } catch (IllegalAccessException error) {
-            throw new LinkageError("cannot set " + field, error);
-        }
     }
 }

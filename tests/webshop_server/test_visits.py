@@ -1,0 +1,155 @@
+"""Visits remember every page that was seen, and the store keeps a bounded number of visits."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.webshop_server.small_shop import goal, small_catalogue
+from webshop_server.config import ShopConfig
+from webshop_server.engine.catalogue import Catalogue
+from webshop_server.errors import VisitError
+from webshop_server.purchase import Errand, Purchase
+from webshop_server.visits import Arrival, Visit, VisitStore
+
+LOOK = ("search[alderway trail shoes]", "click[b000000001]")
+CONFIG = ShopConfig(catalogue=Path("unused"))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    return small_catalogue(tmp_path_factory.mktemp("shop"))
+
+
+class SlowShop:
+    """A shop that lets other threads go ahead in the middle of a search."""
+
+    def __init__(self, shop: Catalogue) -> None:
+        self.scorer = shop.scorer
+        self.product = shop.product
+        self._shop = shop
+
+    def search(self, query: str) -> Sequence[str]:
+        time.sleep(0.01)
+        return self._shop.search(query)
+
+
+def visit(shop: Catalogue | SlowShop, config: ShopConfig = CONFIG) -> Visit:
+    return Visit("v", Errand(goal=goal(), kind="human", number=7, split="train"), shop, config)
+
+
+def walk(through: Visit, *actions: str, start: int = 0) -> Arrival:
+    arrival = through.look(start)
+    for action in actions:
+        arrival = through.act(arrival.step, action)
+    return arrival
+
+
+class TestVisit:
+    def test_an_action_leads_to_a_new_step(self, shop: Catalogue) -> None:
+        arrival = walk(visit(shop), *LOOK)
+
+        assert (arrival.step, arrival.turn, arrival.session.asin) == (2, 2, "B000000001")
+
+    def test_the_same_action_from_the_same_page_is_the_same_step(self, shop: Catalogue) -> None:
+        here = visit(shop)
+        first, second = walk(here, *LOOK), walk(here, *LOOK)
+
+        assert first.step == second.step
+
+    def test_an_earlier_page_stays_what_it_was(self, shop: Catalogue) -> None:
+        here = visit(shop)
+        item = walk(here, *LOOK)
+        red = here.act(item.step, "click[red]")
+        size = here.act(item.step, "click[8]")
+
+        assert here.look(red.step).session.chosen == {"color": "red"}
+        assert here.look(size.step).session.chosen == {"size": "8"}
+        assert here.look(item.step).session.chosen == {}
+
+    def test_what_cannot_be_done_makes_no_step(self, shop: Catalogue) -> None:
+        here = visit(shop)
+        arrival = here.act(0, "click[red]")
+
+        assert (arrival.step, arrival.outcome.is_valid) == (0, False)
+        assert here.act(0, "search[tea]").step == 1
+
+    def test_a_step_that_does_not_exist_is_refused(self, shop: Catalogue) -> None:
+        with pytest.raises(VisitError, match="no page 9"):
+            visit(shop).act(9, "search[tea]")
+
+    def test_a_visit_has_a_limit_of_pages(self, shop: Catalogue) -> None:
+        here = visit(shop, replace(CONFIG, most_steps=2))
+        walk(here, *LOOK)
+
+        with pytest.raises(VisitError, match="led to 2 pages, which is the limit"):
+            here.act(2, "click[red]")
+
+    def test_after_the_purchase_every_new_action_leads_to_it(self, shop: Catalogue) -> None:
+        here = visit(shop)
+        done = walk(here, *LOOK, "click[red]", "click[buy now]")
+
+        assert here.is_over
+        assert here.act(2, "click[8]").step == done.step
+        assert here.act(2, "click[buy now]").outcome.reward == 1.0
+        assert here.look(2).session.page.name == "item_page"
+
+    def test_a_purchase_is_reported_once_without_the_ways_that_were_taken_back(self, shop: Catalogue) -> None:
+        reports: list[Purchase] = []
+        here = visit(shop, replace(CONFIG, on_purchase=reports.append))
+        walk(here, *LOOK, "click[8]")
+        walk(here, "search[tea]")
+        walk(here, "click[red]", "click[buy now]", start=2)
+        here.act(3, "click[buy now]")
+
+        (purchase,) = reports
+        assert [turn.action for turn in purchase.turns] == [*LOOK, "click[red]", "click[buy now]"]
+        assert [turn.reward for turn in purchase.turns] == [0.0, 0.0, 0.0, 1.0]
+        assert purchase.turns[0].observation.startswith("WebShop [SEP]")
+        assert purchase.score == 1.0
+
+    def test_many_threads_at_once_get_one_step_for_one_action(self, shop: Catalogue) -> None:
+        here, found = visit(SlowShop(shop)), set()
+        threads = [threading.Thread(target=lambda: found.add(here.act(0, "search[tea]").step)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert found == {1}
+
+
+class TestStore:
+    def test_ids_cannot_be_guessed_and_fit_into_addresses(self, shop: Catalogue) -> None:
+        store = VisitStore(100, 60.0, lambda: 0.0)
+        ids = {store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG)).id for _ in range(50)}
+
+        assert len(ids) == 50
+        assert all(len(name) == 22 and name.replace("-", "").replace("_", "").isalnum() for name in ids)
+
+    def test_the_visit_that_was_idle_longest_makes_room(self, shop: Catalogue) -> None:
+        store = VisitStore(2, 60.0, lambda: 0.0)
+        first, second = (store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG)) for _ in range(2))
+        store.get(first.id)
+        store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG))
+
+        assert len(store) == 2
+        assert store.get(first.id) is first
+        with pytest.raises(VisitError, match="unknown, or was idle for too long"):
+            store.get(second.id)
+
+    def test_an_idle_visit_is_forgotten_and_use_keeps_one(self, shop: Catalogue) -> None:
+        now = 0.0
+        store = VisitStore(10, 60.0, lambda: now)
+        used, idle = (store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG)) for _ in range(2))
+        now = 50.0
+        store.get(used.id)
+        now = 100.0
+
+        assert store.get(used.id) is used
+        assert len(store) == 1
+        with pytest.raises(VisitError):
+            store.get(idle.id)
