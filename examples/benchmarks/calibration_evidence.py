@@ -131,7 +131,7 @@ class Row:
         return found
 
 
-def measure(suite: str, judge: str, calibrator_name: str, train: Judged, heldout: Judged, draws: int) -> Row:  # noqa: PLR0913
+def measure(suite: str, judge: str, calibrator_name: str, train: Judged, heldout: Judged, draws: int) -> Row:
     """Teach a calibrator on training episodes and measure it on held-out ones."""
     outcomes = [episode.progress for episode in train.episodes]
     calibrator = train.teach(calibrator_name, outcomes)
