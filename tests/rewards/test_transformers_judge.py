@@ -352,6 +352,7 @@ def test_babble_is_no_score():
         '{"turn": 1, "score": "1.0"}',
         '{"turn": 1, "score": true}',
         '{"turn": 2, "score": 1.0}',
+        '{"turn": true, "score": 1.0}',
         '{"turn": 1}',
         '{"turn": 1, "score": 1.0, "why": "x"}',
         'Sure: {"turn": 1, "score": 1.0}',

@@ -92,7 +92,7 @@ class TurnWriter:
         return [_parsed(job.turns, replies[a:b], sum(sizes[a:b])) for job, (a, b) in zip(jobs, pairwise(ends), strict=True)]
 
     def _generate(self, prompts: Sequence[list[int]]) -> list[tuple[str, int]]:
-        """Return the reply to each prompt, up to its first line break, and its tokens."""
+        """Return the reply to each prompt and how many tokens it has."""
         torch = require("torch")
         width = max(len(prompt) for prompt in prompts)
         fill = self._tokenizer.pad_token_id or 0
@@ -103,7 +103,7 @@ class TurnWriter:
                 input_ids=ids, attention_mask=mask, max_new_tokens=self._max_new_tokens, do_sample=False, pad_token_id=fill
             )
         replies = [row[width:].tolist() for row in output]
-        return [(self._tokenizer.decode(reply, skip_special_tokens=True), len(reply)) for reply in replies]
+        return [(self._tokenizer.decode(reply, skip_special_tokens=True), sum(t != fill for t in reply)) for reply in replies]
 
 
 def _parsed(turns: range, replies: Sequence[tuple[str, int]], prompt_tokens: int) -> Answer:
@@ -134,8 +134,9 @@ def parse_reply(reply: str, turn: int) -> float | None:
         record = json.loads(reply.strip().partition("\n")[0])
     except ValueError:
         return None
-    if not isinstance(record, dict) or record.keys() != {"turn", "score"} or record["turn"] != turn:
+    if not isinstance(record, dict) or record.keys() != {"turn", "score"}:
         return None
-    score = record["score"]
-    is_number = isinstance(score, int | float) and not isinstance(score, bool)
-    return float(score) if is_number and 0 <= score <= 1 else None
+    echo, score = record["turn"], record["score"]
+    if isinstance(echo, bool) or echo != turn or isinstance(score, bool) or not isinstance(score, int | float):
+        return None
+    return float(score) if 0 <= score <= 1 else None

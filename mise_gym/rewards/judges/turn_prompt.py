@@ -15,6 +15,8 @@ _GAP: Final = " ... "
 _PLACE: Final = "\u241ftranscript\u241f"
 _END_TOKENS: Final = 64
 """More than a line without texts of others takes."""
+_CHARACTERS: Final = 16
+"""More than a token has, as a rule."""
 _PLAIN_ANSWER: Final = "Answer:"
 """What stands before the answer where the tokenizer has no chat template."""
 
@@ -112,10 +114,14 @@ class TurnPrompt:
     def _quoted(self, text: str) -> list[int]:
         """Return the inside of a JSON string that holds no quotation mark, shortened in the middle."""
         inside = json.dumps(text, ensure_ascii=False)[1:-1].replace('\\"', "\\u0022")
-        ids, limit = self._encode(inside), self.max_text_tokens
-        if len(ids) <= limit:
-            return list(ids)
-        return [*ids[: limit // 2], *self._encode(_GAP), *ids[len(ids) - (limit - limit // 2) :]]
+        limit = self.max_text_tokens
+        if len(inside) <= 2 * _CHARACTERS * limit:
+            head = tail = self._encode(inside)
+            if len(head) <= limit:
+                return list(head)
+        else:  # a flood: tokenise no more of it than can be needed
+            head, tail = self._encode(inside[: _CHARACTERS * limit]), self._encode(inside[-_CHARACTERS * limit :])
+        return [*head[: limit // 2], *self._encode(_GAP), *tail[max(0, len(tail) - (limit - limit // 2)) :]]
 
     def _encode_uncached(self, text: str) -> tuple[int, ...]:
         clean = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
