@@ -32,12 +32,17 @@ NOTICE = "<!-- Written by docs/_gen.py; change the docstrings and run `make docs
 LONGEST_PAGE = 18
 """Lines of an observation that the example of an environment shows."""
 
+CALIBRATORS_NOTE = (
+    "All but the fixed ones pay in standard deviations of the outcome R. What they do on real games, before and after: "
+    "[evidence](evidence.md)."
+)
+
 
 def pages() -> dict[Path, str]:
     """Return the text of every generated page."""
     made = {
         DOCS / "rewards" / "judges.md": _registry_page("Judges", JUDGES),
-        DOCS / "rewards" / "calibrators.md": _registry_page("Calibrators", CALIBRATORS),
+        DOCS / "rewards" / "calibrators.md": _registry_page("Calibrators", CALIBRATORS, CALIBRATORS_NOTE),
         DOCS / "reference" / "cli.md": _command_line_page(),
         DOCS / "reference" / "metrics.md": _metrics_page(),
     }
@@ -143,8 +148,8 @@ def _fixed(kwargs: dict[str, Any]) -> str:
     return " stands for " + ", ".join(f"`{name}={value!r}`" for name, value in kwargs.items()) + "." if kwargs else ""
 
 
-def _registry_page(title: str, table: Registry) -> str:
-    blocks = [f"# {title}\n\n{NOTICE}"]
+def _registry_page(title: str, table: Registry, note: str = "") -> str:
+    blocks = [f"# {title}\n\n{NOTICE}{note and chr(10) + note + chr(10)}"]
     for name in sorted(table):
         signature = ", ".join(str(parameter) for parameter in inspect.signature(table.load(name)).parameters.values())
         blocks.append(f"## `{name}`\n\n`{table[name]}`\n\nArguments: `{signature or 'none'}`\n\n{_markdown(table.load(name))}\n")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,20 @@ class Calibrator(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         ...
+
+
+@runtime_checkable
+class ReadsEpisodes(Protocol):
+    """What a calibrator may do besides: look at the episode, for its kind of task, or whether it has ended."""
+
+    def for_episode(self, episode: Episode) -> Calibrator:
+        """Return the calibrator to call and to update for this episode; its state is part of this one's."""
+        ...
+
+
+def calibrator_of(calibrator: Calibrator, episode: Episode) -> Calibrator:
+    """Return the calibrator of an episode: ``calibrator`` itself, unless it reads episodes."""
+    return calibrator.for_episode(episode) if isinstance(calibrator, ReadsEpisodes) else calibrator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ JUDGES: Final = Registry(
         "oracle": f"{_JUDGES}.oracle:OracleJudge",
         "recorded": f"{_JUDGES}.recorded:RecordedJudge",
         "self": f"{_JUDGES}.self_evaluation:SelfEvaluationJudge",
+        "transformers": f"{_JUDGES}.transformers:TransformersJudge",
     },
 )
 """Judges by name; "auto" is what a wrapper uses when nothing is said: the heuristic judge, which needs no model."""
@@ -35,9 +36,14 @@ JUDGES: Final = Registry(
 CALIBRATORS: Final = Registry(
     "calibrator",
     {
+        "affine": f"{_CALIBRATORS}.affine:AffineCalibrator",
+        "beta": f"{_CALIBRATORS}.beta:BetaCalibrator",
         "centred": f"{_CALIBRATORS}.identity:CentredCalibrator",
         "identity": f"{_CALIBRATORS}.identity:IdentityCalibrator",
+        "isotonic": f"{_CALIBRATORS}.isotonic:IsotonicCalibrator",
         "outcome": f"{_CALIBRATORS}.outcome:OutcomeCalibrator",
+        "per-task": f"{_CALIBRATORS}.per_task:PerTaskCalibrator",
+        "potential": f"{_CALIBRATORS}.potential:PotentialCalibrator",
     },
 )
 """Calibrators by name."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from mise_gym.errors import CheckpointError, ConfigError, JudgeError
-from mise_gym.rewards.base import COSTS, Calibrator, Judge, JudgeResult, JudgeStatus, RewardBreakdown
+from mise_gym.rewards.base import COSTS, Calibrator, Judge, JudgeResult, JudgeStatus, RewardBreakdown, calibrator_of
 from mise_gym.rewards.catalog import make_calibrator, make_judge
 from mise_gym.rewards.mixing import mix
 from mise_gym.types import Episode
@@ -79,10 +79,14 @@ class RewardPipeline:
         return [self._breakdown(episode, result) for episode, result in zip(episodes, results, strict=True)]
 
     def learn(self, episodes: Sequence[Episode], breakdowns: Sequence[RewardBreakdown]) -> None:
-        """Let the calibrator learn from the scores and outcomes of training episodes; those without scores teach nothing."""
+        """Let the calibrator learn from the scores and outcomes of training episodes.
+
+        Those without scores teach nothing, and neither do those of another split than "train": what is held out stays held out,
+        whoever forgets to say so. Episodes that name no split are taken for training.
+        """
         for episode, breakdown in zip(episodes, breakdowns, strict=True):
-            if breakdown.scores is not None:
-                self.calibrator.update(breakdown.scores, episode.progress)
+            if breakdown.scores is not None and episode.split in ("", "train"):
+                calibrator_of(self.calibrator, episode).update(breakdown.scores, episode.progress)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the calibrator has learnt and the counters, JSON-serialisable."""
@@ -141,7 +145,9 @@ class RewardPipeline:
 
     def _breakdown(self, episode: Episode, result: JudgeResult) -> RewardBreakdown:
         env_rewards = np.array([turn.reward for turn in episode.transitions], dtype=np.float64)
-        calibrated = None if result.scores is None else self.calibrator(np.array(result.scores, dtype=np.float64))
+        calibrated = None
+        if result.scores is not None:
+            calibrated = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64))
         costs = {name: getattr(result, name) for name in COSTS}
         said = {"message": result.message, "reasons": list(result.reasons), "disagreement": list(result.disagreement)}
         judge = {"name": self.judge.name, **costs, **{name: value for name, value in said.items() if value}}

@@ -1,5 +1,6 @@
 """The PPO loop: collect -> judge -> update -> write down, from the newest checkpoint to the last iteration."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -7,6 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from mise_gym.rewards.alarm import HackingAlarm
 from mise_gym.rewards.base import Judge, RewardBreakdown
 from mise_gym.rewards.judges.self_evaluation import SelfEvaluationJudge
 from mise_gym.rewards.judges.wrapped import FlippedJudge
@@ -20,6 +22,8 @@ from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rollout import TextEnvironment, collect
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
+
+logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -53,6 +57,7 @@ class Trainer:
             arm.calibrator,
             w_hindsight=config.w_hindsight if arm.uses_hindsight else 0.0,
         )
+        self.alarm = HackingAlarm()
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
@@ -73,6 +78,7 @@ class Trainer:
             self.generator.set_state(tensors["generator"])
             self.rng.bit_generator.state = state["rng"]
             self.pipeline.load_state_dict(state["pipeline"])
+            self.alarm.load_state_dict(state["alarm"])
             self.done = state["iteration"]
         self.metrics.rewind("ppo", self.done)
         return self.done
@@ -101,7 +107,20 @@ class Trainer:
         self._record(rollout.episodes, rewards)
         failed = float(sum(self.pipeline.failed.values()))
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
-        return rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
+        values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
+        return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
+
+    def _is_hacked(self, values: dict[str, float]) -> bool:
+        rings = self.alarm.update(values["judge/belief_mean"], values["rollout/success_rate"])
+        if rings:
+            logger.warning(
+                "Iteration %d: beliefs climb (now %.2f) and success does not (%.2f). The policy may be pleasing its judge; "
+                "look at the episodes of this iteration.",
+                self.done + 1,
+                values["judge/belief_mean"],
+                values["rollout/success_rate"],
+            )
+        return rings
 
     def _record(self, episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> None:
         path = self.folder / "episodes" / f"iteration-{self.done + 1:05d}.jsonl.gz"
@@ -110,7 +129,7 @@ class Trainer:
 
     def _save(self) -> None:
         tensors = {"optimizer": self.learner.state_dict(), "generator": self.generator.get_state()}
-        state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict()}
+        state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}
         self.checkpoints.save(self.done, self.policy, tensors, state)
 
 

@@ -10,6 +10,7 @@ from mise_gym.errors import ConfigError, UnknownNameError
 from mise_gym.rewards import CALIBRATORS, JUDGES, JudgeStatus, make_calibrator, make_judge
 from mise_gym.rewards.rehearsal import RehearsalServer
 from mise_gym.types import Episode, Transition
+from tests.rewards.tiny_judge import untrained_folder
 
 
 class HalfSure:
@@ -17,7 +18,11 @@ class HalfSure:
         return [np.full(len(episode), 0.5) for episode in episodes]
 
 
-NEEDED = {"self": {"evaluator": HalfSure()}, "ensemble": {"judges": ["heuristic", "oracle"]}}
+NEEDED = {
+    "self": {"evaluator": HalfSure()},
+    "ensemble": {"judges": ["heuristic", "oracle"]},
+    "transformers": {"model": untrained_folder()},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
