@@ -103,11 +103,16 @@ def number_of(game: str) -> tuple[str, int] | None:
 
 
 def make_game(level: str | GameFamily, split: str, number: int, *, cache: Path | None = None) -> Path:
-    """Return one game of a split: the same that ``make_games`` returns at index ``number``; errors as ``make_games``."""
+    """Return one game of a split, without a look at the others: errors as ``make_games``.
+
+    It is the game that ``make_games`` returns at index ``number``, unless that one was replaced there because an earlier game has
+    the same content (of the easiest cooking games one in forty).
+    """
     if not 0 <= number < MAX_GAMES:
         raise ConfigError(f"Game number {number!r} is out of range; it must be from 0 to {MAX_GAMES - 1}.")
     shelf = Shelf.of(level, split, cache)
-    return shelf.provide([number], lambda _: contextlib.nullcontext(standing_pool(os.getpid())), None)[0]
+    pool = contextlib.nullcontext(standing_pool(os.getpid()))
+    return shelf.provide([number], lambda _: pool, None, distinct=False)[0]
 
 
 @dataclass
@@ -129,23 +134,27 @@ class Shelf:
         folder = (cache or cache_folder()) / family.folder / check_split(split)
         return cls(family, split, folder)
 
-    def provide(self, numbers: Sequence[int], open_pool: Callable[[int], PoolContext], title: str | None) -> list[Path]:
+    def provide(
+        self, numbers: Sequence[int], open_pool: Callable[[int], PoolContext], title: str | None, *, distinct: bool = True
+    ) -> list[Path]:
         """Return the games with these numbers, in this order, making those that are missing.
 
         Args:
             numbers: Which games.
             open_pool: Gives the workers for so many games; called only if games are missing.
             title: Title of a progress bar; ``None`` means no bar.
+            distinct: Whether a game with the content of an earlier one is replaced. For this, the content of all earlier games
+                must be known, which takes up to a second each when it is not.
         """
         with _locked(self.folder), contextlib.ExitStack() as cleanup:
             self._load()
             pool, bar = None, None
-            while requests := self._requests(numbers):
+            while requests := self._requests(numbers, distinct):
                 pool = pool or cleanup.enter_context(open_pool(len(requests)))
                 if title is not None and bar is None:
                     bar = cleanup.enter_context(_progress_bar(len(requests), title))
                 self._run(pool, requests, bar)
-            seeds = self._choose(max(numbers))
+            seeds = self._choose(numbers, distinct)
         return [self._stem(seeds[number]).with_suffix(".z8") for number in numbers]
 
     def _run(self, pool: GamePool, requests: list[dict[str, Any]], bar: Any) -> None:
@@ -162,14 +171,11 @@ class Shelf:
         finally:
             self._save()
 
-    def _requests(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        """Return what must be made before every wanted game can be handed out.
-
-        Whether a seed is chosen depends on the content of all earlier games, so for those at least the content must be known.
-        """
-        seeds, wanted = self._choose(max(numbers)), set(numbers)
+    def _requests(self, numbers: Sequence[int], distinct: bool) -> list[dict[str, Any]]:
+        """Return what must be made before every wanted game can be handed out."""
+        wanted = set(numbers)
         requests = []
-        for number, seed in enumerate(seeds):
+        for number, seed in self._choose(numbers, distinct).items():
             if seed not in self._tried or (number in wanted and not self._is_whole(seed)):
                 share = None if self.family.has_own_splits else [SPLITS.index(self.split), len(SPLITS)]
                 requests.append(
@@ -184,15 +190,17 @@ class Shelf:
                 )
         return requests
 
-    def _choose(self, last: int) -> list[int]:
-        """Return the seed of every game up to ``last``: the first untried one, or the first whose game is new on this shelf."""
+    def _choose(self, numbers: Sequence[int], distinct: bool) -> dict[int, int]:
+        """Return the seed of every wanted game: the first untried one, or the first that yields a game.
+
+        Distinct games are new among all with smaller numbers, whose seeds are returned too.
+        """
         taken: set[str] = set()
-        seeds = []
-        for number in range(last + 1):
-            seed = self._first_usable(number, taken)
-            seeds.append(seed)
-            fingerprint = self._tried.get(seed)
-            if fingerprint is not None:
+        seeds = {}
+        for number in range(max(numbers) + 1) if distinct else numbers:
+            seeds[number] = self._first_usable(number, taken)
+            fingerprint = self._tried.get(seeds[number])
+            if distinct and fingerprint is not None:
                 taken.add(fingerprint)
         return seeds
 

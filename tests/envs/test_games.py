@@ -282,14 +282,20 @@ def test_a_missing_compiler_is_explained(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_colliding_game_gives_way_to_the_next_seed(tmp_path: Path) -> None:
     shelf = Shelf(cooking_family(LEVEL), "train", tmp_path)
     shelf._tried = {100_000_000: "one", 100_000_100: "one", 100_000_101: None, 100_000_102: "two"}
-    assert shelf._choose(2) == [100_000_000, 100_000_102, 100_000_200]
+    assert list(shelf._choose([2], distinct=True).values()) == [100_000_000, 100_000_102, 100_000_200]
+
+
+def test_a_game_for_itself_asks_for_no_other(tmp_path: Path) -> None:
+    shelf = Shelf(cooking_family(LEVEL), "train", tmp_path)
+    shelf._tried = {100_000_700: None}
+    assert [request["own_seed"] for request in shelf._requests([7], distinct=False)] == [100_000_701]
 
 
 def test_a_level_without_enough_different_games_is_explained(tmp_path: Path) -> None:
     shelf = Shelf(cooking_family(LEVEL), "train", tmp_path)
     shelf._tried = dict.fromkeys(range(100_000_000, 100_000_100))
     with pytest.raises(GameGenerationError, match="None of 100 seeds"):
-        shelf._choose(0)
+        shelf._choose([0], distinct=True)
 
 
 @pytest.mark.parametrize(("name", "number"), [("x-100000000", ("train", 0)), ("x-300000512", ("test", 5)), ("x-12", None)])
