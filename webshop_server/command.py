@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=DEFAULT_THREADS, metavar="N", help="requests answered at a time (default: %(default)s)"
     )
     parser.add_argument("--goals", choices=KINDS, default="human", help="what the start page lists first (default: %(default)s)")
-    parser.add_argument("--quirks", choices=QUIRKS, default="upstream", help="WebShop with its flaws, or repaired")
+    parser.add_argument(
+        "--quirks", choices=QUIRKS, default="upstream", help="WebShop with its flaws, or repaired (default: %(default)s)"
+    )
     parser.add_argument("--show-attributes", action="store_true", help="give products a page with their hidden attributes")
     parser.add_argument("--hide-score", action="store_true", help="do not tell shoppers the score of their purchase")
     parser.add_argument("--seed", type=int, help='repeats the draws of "Surprise me" (default: other ones each time)')

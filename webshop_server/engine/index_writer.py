@@ -131,7 +131,8 @@ class IndexWriter:
         self._save("terms_starts", _starts(sizes))
         counts = np.zeros(len(sizes), dtype=np.int64)
         for block in blocks:
-            counts[np.frombuffer(block.numbers, dtype=np.uint32)] += np.diff(block.starts)
+            numbers, sizes_here = block.settle()
+            counts[numbers] += sizes_here
         starts = _starts(counts)
         self._save("starts", starts)
         return starts
@@ -182,17 +183,23 @@ class _Block:
         self.path = path
         self.numbers = array("I")
         """The number that each term has in the index; filled when the terms of all blocks are merged."""
-        self.starts = _starts(np.fromfile(path / "counts", dtype=np.uint32)).astype(np.uint32)
-        """Where the postings of each term begin. Shape ``(terms + 1,)``."""
+
+    def settle(self) -> tuple[Numbers, Numbers]:
+        """Put the numbers on disk; return them, and how many postings each term has."""
+        numbers, counts = np.array(self.numbers, dtype=np.uint32), np.fromfile(self.path / "counts", dtype=np.uint32)
+        numbers.tofile(self.path / "numbers")
+        _starts(counts).astype(np.uint32).tofile(self.path / "starts")
+        self.numbers = array("I")
+        return numbers, counts
 
     def postings(self, first: int, last: int) -> tuple[Numbers, Numbers, npt.NDArray[np.uint16]]:
         """Return term, document and frequency of the postings of the terms ``first`` to ``last``, excluded."""
-        numbers = np.frombuffer(self.numbers, dtype=np.uint32)
+        numbers, starts = (np.memmap(self.path / name, dtype=np.uint32, mode="r") for name in ("numbers", "starts"))
         low, high = np.searchsorted(numbers, [first, last])
-        begin, end = int(self.starts[low]), int(self.starts[high])
+        begin, end = int(starts[low]), int(starts[high])
         documents = np.fromfile(self.path / "documents", np.uint32, end - begin, offset=4 * begin)
         frequencies = np.fromfile(self.path / "frequencies", np.uint16, end - begin, offset=2 * begin)
-        return np.repeat(numbers[low:high], np.diff(self.starts[low : high + 1])), documents, frequencies
+        return np.repeat(numbers[low:high], np.diff(starts[low : high + 1])), documents, frequencies
 
 
 def _encode(string: str) -> bytes:
