@@ -9,8 +9,13 @@ MiseError
 ├── SimulatorCrashed (RuntimeError)   the simulator died; ``reset`` starts a new one
 ├── TrajectoryFormatError             a recorded-episodes file cannot be read
 ├── CheckpointError                   a checkpoint is missing, truncated or from another run
-└── JudgeError                        a judge gave no usable scores
+├── JudgeError                        a judge gave no usable scores
+└── ChatError                         a language model behind an endpoint gave no reply
 """
+
+from typing import Literal
+
+ChatErrorKind = Literal["refused", "timeout", "rate_limited", "budget", "error"]
 
 
 class MiseError(Exception):
@@ -51,3 +56,27 @@ class CheckpointError(MiseError):
 
 class JudgeError(MiseError):
     """A judge gave no usable scores and the caller asked for an error."""
+
+
+class ChatError(MiseError):
+    """A language model behind an endpoint gave no reply.
+
+    Args:
+        message: What happened.
+        kind: Why there is no reply; the values are those of ``mise_gym.rewards.JudgeStatus``.
+        is_passing: Whether the same request may succeed a little later.
+        retry_after_seconds: How long the endpoint asked to wait; ``None`` when it did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: ChatErrorKind = "error",
+        is_passing: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.is_passing = is_passing
+        self.retry_after_seconds = retry_after_seconds

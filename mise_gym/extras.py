@@ -12,12 +12,16 @@ EXTRA_OF: Final = {
     "filelock": "textworld",
     "scienceworld": "scienceworld",
     "py4j": "scienceworld",
-    "torch": "train",
-    "transformers": "train",
-    "tokenizers": "train",
+    "torch": "hf",
+    "transformers": "hf",
+    "tokenizers": "hf",
+    "sklearn": "calibration",
     "matplotlib": "plot",
-    "tqdm": "train",
+    "tqdm": "judge",
+    "scipy": "calibration",
+    "jinja2": "plot",
     "stable_baselines3": "sb3",
+    "httpx": "judge",
     "flask": "webshop",
     "waitress": "webshop",
     "selenium": "browser",
@@ -26,11 +30,12 @@ EXTRA_OF: Final = {
 """Top-level package -> the extra of mise-gym that installs it."""
 
 
-def require(module: str) -> ModuleType:
+def require(module: str, *, extra: str | None = None) -> ModuleType:
     """Import ``module`` and return it.
 
     Args:
         module: Dotted module name, for example ``"textworld"``.
+        extra: The extra to name when it is missing; ``None`` is the smallest that has it.
 
     Raises:
         MissingExtraError: The package is not installed; the message has the pip line.
@@ -41,7 +46,7 @@ def require(module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise _missing(package) from error
+        raise _missing(package, extra) from error
 
 
 def version_of(package: str) -> str:
@@ -56,7 +61,7 @@ def version_of(package: str) -> str:
         raise _missing(package) from error
 
 
-def _missing(package: str) -> MissingExtraError:
-    extra = EXTRA_OF.get(package)
+def _missing(package: str, extra: str | None = None) -> MissingExtraError:
+    extra = extra or EXTRA_OF.get(package)
     install = f"pip install 'mise-gym[{extra}]'" if extra else f"pip install {package}"
     return MissingExtraError(f"{package} is not installed. Run: {install}", name=package)

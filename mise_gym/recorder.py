@@ -19,7 +19,7 @@ class EpisodeRecorder:
 
     It reads ``task``, ``task_id``, ``split``, ``progress``, ``success`` and ``valid_action`` from ``info`` where they are
     present. An environment without ``progress`` is taken to pay its progress as reward: the outcome R is then the sum of the
-    rewards, limited to [0, 1].
+    rewards, limited to [0, 1]. What a judge says at the end (``info["mise"]``) goes into ``Episode.extra``.
 
     Args:
         observation: Text that ``reset`` returned.
@@ -78,6 +78,8 @@ class EpisodeRecorder:
         observation, reward, terminated, truncated, info = step
         self._return += float(reward)
         self._facts |= _facts(info)
+        if "mise" in info:
+            self._extra["mise"] = info["mise"]
         self._transitions.append(
             Transition(
                 observation=self.observation,

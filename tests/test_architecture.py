@@ -15,7 +15,7 @@ CODE = sorted(
 PACKAGE = sorted(path for folder in ("mise_gym", "webshop_server") for path in (ROOT / folder).rglob("*.py"))
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 80
-HEAVY = ("torch", "transformers", "tokenizers", "textworld", "scienceworld", "flask", "selenium", "matplotlib", "tqdm")
+HEAVY = ("torch", "transformers", "tokenizers", "textworld", "scienceworld", "flask", "selenium", "matplotlib", "tqdm", "httpx")
 OF_THE_CORE = {
     "mise_gym",
     "webshop_server",

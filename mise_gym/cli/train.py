@@ -18,7 +18,7 @@ ppo.learning_rate = 1e-4 below [ppo] in the file is --ppo.learning-rate 1e-4."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a flag for every setting."""
-    require("torch")
+    require("torch", extra="train")
     from mise_gym.train.config import TrainConfig
 
     parser.usage = "%(prog)s [-h] [--config FILE] [--quiet] [--SETTING VALUE ...]"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from mise_gym.types import Episode
 
 FloatArray = NDArray[np.float64]
+
+
+COSTS: Final = ("calls", "tokens", "seconds", "cost")
+"""What ``JudgeResult`` counts; it adds up over requests."""
 
 
 class JudgeStatus(StrEnum):
@@ -37,6 +41,28 @@ class JudgeResult:
     calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    cost: float = 0.0
+    """Money, in the currency of the prices that the judge was given."""
+    reasons: tuple[str, ...] = ()
+    """Why, one sentence per turn; empty when the judge was not asked."""
+    disagreement: tuple[float, ...] = ()
+    """Per turn, how far several judges are apart; empty for one judge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What judging episodes would take; judges that cost something have ``estimate(episodes)``, which asks nobody."""
+
+    episodes: int
+    requests: int
+    """Requests to send, if none has to be repeated."""
+    cached: int
+    """Requests that a cache answers."""
+    input_tokens: int
+    """Estimated from the number of characters, like ``output_tokens``."""
+    output_tokens: int
+    cost: float
+    """In the currency of the prices; 0 without prices."""
 
 
 class Judge(Protocol):
@@ -69,6 +95,20 @@ class Calibrator(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsEpisodes(Protocol):
+    """What a calibrator may do besides: look at the episode, for its kind of task, or whether it has ended."""
+
+    def for_episode(self, episode: Episode) -> Calibrator:
+        """Return the calibrator to call and to update for this episode; its state is part of this one's."""
+        ...
+
+
+def calibrator_of(calibrator: Calibrator, episode: Episode) -> Calibrator:
+    """Return the calibrator of an episode: ``calibrator`` itself, unless it reads episodes."""
+    return calibrator.for_episode(episode) if isinstance(calibrator, ReadsEpisodes) else calibrator
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardBreakdown:
     """The reward of one episode, part by part; all sequences have one entry per turn."""
@@ -82,4 +122,4 @@ class RewardBreakdown:
     """r_t = w_env e_t + w_hindsight r^H_t: what the learner gets."""
     status: JudgeStatus
     judge: dict[str, Any]
-    """Name, calls, tokens and seconds of the judge, and its message when it failed."""
+    """Name, calls, tokens, seconds and cost of the judge, and its message, reasons and disagreement where it has them."""

@@ -19,11 +19,16 @@ JUDGES: Final = Registry(
     {
         "auto": f"{_JUDGES}.heuristic:HeuristicJudge",
         "constant": f"{_JUDGES}.constant:ConstantJudge",
+        "ensemble": f"{_JUDGES}.ensemble:EnsembleJudge",
         "flipped": f"{_JUDGES}.wrapped:FlippedJudge",
         "heuristic": f"{_JUDGES}.heuristic:HeuristicJudge",
+        "http": f"{_JUDGES}.http:HttpJudge",
+        "http-logprob": f"{_JUDGES}.http_logprob:HttpLogprobJudge",
         "noisy": f"{_JUDGES}.wrapped:NoisyJudge",
         "oracle": f"{_JUDGES}.oracle:OracleJudge",
+        "recorded": f"{_JUDGES}.recorded:RecordedJudge",
         "self": f"{_JUDGES}.self_evaluation:SelfEvaluationJudge",
+        "transformers": f"{_JUDGES}.transformers:TransformersJudge",
     },
 )
 """Judges by name; "auto" is what a wrapper uses when nothing is said: the heuristic judge, which needs no model."""
@@ -31,9 +36,14 @@ JUDGES: Final = Registry(
 CALIBRATORS: Final = Registry(
     "calibrator",
     {
+        "affine": f"{_CALIBRATORS}.affine:AffineCalibrator",
+        "beta": f"{_CALIBRATORS}.beta:BetaCalibrator",
         "centred": f"{_CALIBRATORS}.identity:CentredCalibrator",
         "identity": f"{_CALIBRATORS}.identity:IdentityCalibrator",
+        "isotonic": f"{_CALIBRATORS}.isotonic:IsotonicCalibrator",
         "outcome": f"{_CALIBRATORS}.outcome:OutcomeCalibrator",
+        "per-task": f"{_CALIBRATORS}.per_task:PerTaskCalibrator",
+        "potential": f"{_CALIBRATORS}.potential:PotentialCalibrator",
     },
 )
 """Calibrators by name."""

@@ -1,12 +1,12 @@
 """RewardDelivery: when the agent gets the hindsight reward. Shared by the wrapper of one environment and that of a vector."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mise_gym.errors import ConfigError
 from mise_gym.recorder import EpisodeRecorder
-from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
+from mise_gym.rewards.base import COSTS, JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.types import Episode
@@ -71,8 +71,10 @@ class RewardDelivery:
         if self.delivery == "step":
             return self._pay_each_turn(tracked)
         ended = [index for index, item in enumerate(tracked) if item.recorder.is_done]
-        episodes = [tracked[index].recorder.episode() for index in ended]
-        breakdowns = dict(zip(ended, self._settle(episodes), strict=True))
+        breakdowns: dict[int, RewardBreakdown] = {}
+        if ended:
+            episodes = [tracked[index].recorder.episode() for index in ended]
+            breakdowns = dict(zip(ended, self._settle(episodes), strict=True))
         return [self._at_the_end(item, breakdowns.get(index)) for index, item in enumerate(tracked)]
 
     def _settle(self, episodes: list[Episode]) -> list[RewardBreakdown]:
@@ -140,13 +142,22 @@ def build_delivery(arguments: Mapping[str, Any]) -> RewardDelivery:
 
 
 def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments of ``MISERewardWrapper`` for an environment spec: live objects become strings.
+    """Return the keyword arguments of ``MISERewardWrapper`` for an environment spec: live objects become strings, secrets go.
 
     Note:
         Gymnasium deep-copies what is recorded, and would copy a judge with its model.
     """
-    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in arguments.items()}
+    plain = {key: _without_secrets(value) for key, value in arguments.items() if key not in ("judge", "calibrator")}
     return plain | {key: spec_of(arguments[key]) for key in ("judge", "calibrator")}
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a copy of nested mappings and sequences without the entries named ``api_key``, and with names of live judges."""
+    if callable(getattr(value, "judge", None)):
+        return spec_of(value)
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(entry) for key, entry in value.items() if key != "api_key"}
+    return [_without_secrets(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
@@ -156,8 +167,7 @@ def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
         Lists, because arrays of different lengths from two environments that end together cannot be batched by Gymnasium's vector
         environments; and no ``None``, because their batched dicts cannot tell it from a missing value.
     """
-    entries = asdict(breakdown)
-    lists = {key: list(entries[key] or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated")}
+    lists = {key: list(getattr(breakdown, key) or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated")}
     return lists | {"status": breakdown.status.value, "judge": breakdown.judge}
 
 
@@ -165,7 +175,7 @@ def join(turns: Sequence[RewardBreakdown]) -> RewardBreakdown:
     """Return the breakdown of an episode from those of its turns; one turn without a score leaves the episode without scores."""
     failed = next((turn for turn in turns if turn.status is not JudgeStatus.OK), None)
     status = JudgeStatus.OK if failed is None else failed.status
-    judge = (failed or turns[-1]).judge | {key: sum(turn.judge[key] for turn in turns) for key in ("calls", "tokens", "seconds")}
+    judge = (failed or turns[-1]).judge | {key: sum(turn.judge[key] for turn in turns) for key in COSTS}
     return RewardBreakdown(
         env_rewards=tuple(turn.env_rewards[0] for turn in turns),
         scores=None if failed else tuple(turn.scores[0] for turn in turns if turn.scores),

@@ -7,6 +7,7 @@ is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from mise_gym.rewards.base import FloatArray
 from mise_gym.rewards.binning import equal_mass_bins
 
 Numbers = Sequence[float] | FloatArray
+Binning = Literal["mass", "width"]
+"""``"mass"``: bins of about equally many pairs; ``"width"``: bins of equal width over [0, 1], some perhaps empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +33,17 @@ class ReliabilityCurve:
     """Pairs in each bin."""
 
 
-def reliability_curve(beliefs: Numbers, outcomes: Numbers, bins: int = 10) -> ReliabilityCurve:
-    """Return mean belief against mean outcome in equal-mass bins of the belief.
+def reliability_curve(beliefs: Numbers, outcomes: Numbers, bins: int = 10, binning: Binning = "mass") -> ReliabilityCurve:
+    """Return mean belief against mean outcome in bins of the belief.
 
     Args:
         beliefs: Shape ``(N,)``, N >= 1.
         outcomes: Shape ``(N,)``.
         bins: Largest number of bins; fewer where beliefs are equal.
+        binning: How bins are cut.
 
     Raises:
-        ConfigError: The shapes differ, or there is no pair.
+        ConfigError: The shapes differ, or there is no pair; or no such binning.
 
     References:
         DeGroot and Fienberg, "The comparison and evaluation of forecasters", The Statistician 32 (1983); equal-mass bins as in
@@ -47,7 +51,7 @@ def reliability_curve(beliefs: Numbers, outcomes: Numbers, bins: int = 10) -> Re
         1508.05154.
     """
     beliefs, outcomes = _pairs(beliefs, outcomes)
-    labels = equal_mass_bins(beliefs, bins)
+    labels = _bins(beliefs, bins, binning)
     counts = np.bincount(labels)
     return ReliabilityCurve(
         beliefs=np.bincount(labels, weights=beliefs) / counts,
@@ -72,24 +76,26 @@ def overconfidence(beliefs: Numbers, outcomes: Numbers) -> float:
     return float(beliefs.mean() - outcomes.mean())
 
 
-def ece(beliefs: Numbers, outcomes: Numbers, bins: int = 10) -> float:
-    """Return the expected calibration error: mean |belief - outcome| over equal-mass bins, weighted by their pairs; 0 is best.
+def ece(beliefs: Numbers, outcomes: Numbers, bins: int = 10, binning: Binning = "mass") -> float:
+    """Return the expected calibration error: mean |belief - outcome| over bins, weighted by their pairs; 0 is best.
 
     Args:
         beliefs: Shape ``(N,)``, N >= 1.
         outcomes: Shape ``(N,)``.
         bins: Largest number of bins.
+        binning: How bins are cut. Most papers use ``"width"``; ``"mass"`` does not depend on a few rare beliefs.
 
     Raises:
-        ConfigError: The shapes differ, or there is no pair.
+        ConfigError: The shapes differ, or there is no pair; or no such binning.
 
     Note:
         Biased upwards for small N: even a perfect judge gets about sqrt(bins / N) / 2.
 
     References:
-        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015 (equal width);
+        Nixon et al., "Measuring calibration in deep learning", arXiv 1904.01685 (equal mass).
     """
-    curve = reliability_curve(beliefs, outcomes, bins)
+    curve = reliability_curve(beliefs, outcomes, bins, binning)
     return float(np.average(np.abs(curve.beliefs - curve.outcomes), weights=curve.counts))
 
 
@@ -108,6 +114,47 @@ def brier(beliefs: Numbers, outcomes: Numbers) -> float:
     """
     beliefs, outcomes = _pairs(beliefs, outcomes)
     return float(np.mean((beliefs - outcomes) ** 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrierParts:
+    """The parts of Brier's score: ``reliability - resolution + uncertainty + within``."""
+
+    reliability: float
+    """Mean squared distance from the diagonal of the reliability diagram; 0 is best."""
+    resolution: float
+    """Variance of the outcome between bins: what the beliefs tell apart; ``uncertainty`` is best."""
+    uncertainty: float
+    """Variance of the outcome, which no judge can change."""
+    within: float
+    """What differences between beliefs of one bin add; 0 when every belief has a bin of its own."""
+
+
+def brier_parts(beliefs: Numbers, outcomes: Numbers, bins: int = 10) -> BrierParts:
+    """Return what Brier's score is made of, over equal-mass bins of the belief.
+
+    Args:
+        beliefs: Shape ``(N,)``, N >= 1.
+        outcomes: Shape ``(N,)``.
+        bins: Largest number of bins.
+
+    Raises:
+        ConfigError: The shapes differ, or there is no pair.
+
+    References:
+        Murphy, "A new vector partition of the probability score", J. Applied Meteorology 12 (1973); Stephenson, Coelho and
+        Jolliffe, "Two extra components in the Brier score decomposition", Weather and Forecasting 23 (2008), for ``within``.
+    """
+    beliefs, outcomes = _pairs(beliefs, outcomes)
+    curve = reliability_curve(beliefs, outcomes, bins)
+    labels = equal_mass_bins(beliefs, bins)
+    spread, error = beliefs - curve.beliefs[labels], outcomes - curve.outcomes[labels]
+    return BrierParts(
+        reliability=float(np.average((curve.beliefs - curve.outcomes) ** 2, weights=curve.counts)),
+        resolution=float(np.average((curve.outcomes - outcomes.mean()) ** 2, weights=curve.counts)),
+        uncertainty=float(outcomes.var()),
+        within=float(np.mean(spread**2 - 2 * spread * error)),
+    )
 
 
 def auroc(scores: Numbers, successes: Sequence[bool] | NDArray[np.bool_]) -> float | None:
@@ -129,8 +176,7 @@ def auroc(scores: Numbers, successes: Sequence[bool] | NDArray[np.bool_]) -> flo
     scores, is_success = _pairs(scores, np.asarray(successes, dtype=np.float64))
     if not 0 < is_success.sum() < len(is_success):
         return None
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    mid_ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    mid_ranks = _mid_ranks(scores)
     num_successes = is_success.sum()
     wins = mid_ranks @ is_success - num_successes * (num_successes + 1) / 2
     return float(wins / (num_successes * (len(scores) - num_successes)))
@@ -165,6 +211,57 @@ def mutual_information_bits(scores: Numbers, outcomes: Numbers, bins: int = 10) 
     plug_in = float(np.sum(joint[seen] * np.log2(joint[seen] / independent[seen])))
     bias = (joint.shape[0] - 1) * (joint.shape[1] - 1) / (2 * len(scores) * np.log(2))
     return max(0.0, plug_in - float(bias))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How far a judge has moved away from a frozen one, on the same turns."""
+
+    mean: float
+    """Mean score now minus mean score of the frozen judge; positive is more generous."""
+    rms: float
+    """Root of the mean squared difference; at least ``abs(mean)``, and larger when turns are judged differently."""
+    rank_correlation: float | None
+    """Spearman's: 1 where the turns are still ranked alike, -1 where the ranking has turned round; ``None`` where one judge gives
+    all turns one score."""
+
+
+def judge_drift(scores: Numbers, frozen_scores: Numbers) -> Drift:
+    """Compare the scores of a judge with those of a frozen judge for the same turns.
+
+    Args:
+        scores: Shape ``(N,)``, N >= 1.
+        frozen_scores: Shape ``(N,)``.
+
+    Raises:
+        ConfigError: The shapes differ, or there is no pair.
+
+    References:
+        Spearman, "The proof and measurement of association between two things", American J. Psychology 15 (1904).
+    """
+    scores, frozen = _pairs(scores, frozen_scores)
+    ranks = np.stack([_mid_ranks(scores), _mid_ranks(frozen)])
+    defined = (ranks.std(axis=1) > 0).all()
+    return Drift(
+        mean=float(np.mean(scores - frozen)),
+        rms=float(np.sqrt(np.mean((scores - frozen) ** 2))),
+        rank_correlation=float(np.corrcoef(*ranks).item(0, 1)) if defined else None,
+    )
+
+
+def _bins(values: FloatArray, bins: int, binning: Binning) -> NDArray[np.intp]:
+    """Return bin numbers without gaps. Shape ``(N,)`` -> ``(N,)``."""
+    if binning == "mass":
+        return equal_mass_bins(values, bins)
+    if binning == "width":
+        return np.unique(np.clip(np.floor(values * bins), 0, bins - 1), return_inverse=True)[1]
+    raise ConfigError(f"binning={binning!r} is unknown. Give 'mass' or 'width'.")
+
+
+def _mid_ranks(values: FloatArray) -> FloatArray:
+    """Return ranks from 1 up, ties sharing their mean. Shape ``(N,)`` -> ``(N,)``."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])
 
 
 def _pairs(first: Numbers, second: Numbers) -> tuple[FloatArray, FloatArray]:

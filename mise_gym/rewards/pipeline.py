@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from mise_gym.errors import CheckpointError, ConfigError, JudgeError
-from mise_gym.rewards.base import Calibrator, Judge, JudgeResult, JudgeStatus, RewardBreakdown
+from mise_gym.rewards.base import COSTS, Calibrator, Judge, JudgeResult, JudgeStatus, RewardBreakdown, calibrator_of
 from mise_gym.rewards.catalog import make_calibrator, make_judge
 from mise_gym.rewards.mixing import mix
 from mise_gym.types import Episode
@@ -79,10 +79,14 @@ class RewardPipeline:
         return [self._breakdown(episode, result) for episode, result in zip(episodes, results, strict=True)]
 
     def learn(self, episodes: Sequence[Episode], breakdowns: Sequence[RewardBreakdown]) -> None:
-        """Let the calibrator learn from the scores and outcomes of training episodes; those without scores teach nothing."""
+        """Let the calibrator learn from the scores and outcomes of training episodes.
+
+        Those without scores teach nothing, and neither do those of another split than "train": what is held out stays held out,
+        whoever forgets to say so. Episodes that name no split are taken for training.
+        """
         for episode, breakdown in zip(episodes, breakdowns, strict=True):
-            if breakdown.scores is not None:
-                self.calibrator.update(breakdown.scores, episode.progress)
+            if breakdown.scores is not None and episode.split in ("", "train"):
+                calibrator_of(self.calibrator, episode).update(breakdown.scores, episode.progress)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the calibrator has learnt and the counters, JSON-serialisable."""
@@ -115,20 +119,10 @@ class RewardPipeline:
         for _ in range(1 + self.retries):
             if not pending:
                 break
-            for index, result in zip(pending, self._ask([episodes[index] for index in pending]), strict=True):
+            for index, result in zip(pending, ask(self.judge, [episodes[index] for index in pending]), strict=True):
                 results[index] = _add_costs(result, results[index])
             pending = [index for index in pending if results[index].status in _WORTH_RETRYING]
         return results
-
-    def _ask(self, episodes: list[Episode]) -> list[JudgeResult]:
-        try:
-            results = list(self.judge.judge(episodes))
-        except JudgeError as error:
-            return [JudgeResult(status=JudgeStatus.ERROR, message=str(error)) for _ in episodes]
-        if len(results) != len(episodes):
-            message = f"The judge returned {len(results)} results for {len(episodes)} episodes."
-            return [JudgeResult(status=JudgeStatus.ERROR, message=message) for _ in episodes]
-        return [validate(result, len(episode)) for result, episode in zip(results, episodes, strict=True)]
 
     def _count(self, result: JudgeResult) -> None:
         if result.status is JudgeStatus.OK:
@@ -151,10 +145,12 @@ class RewardPipeline:
 
     def _breakdown(self, episode: Episode, result: JudgeResult) -> RewardBreakdown:
         env_rewards = np.array([turn.reward for turn in episode.transitions], dtype=np.float64)
-        calibrated = None if result.scores is None else self.calibrator(np.array(result.scores, dtype=np.float64))
-        judge = {"name": self.judge.name, "calls": result.calls, "tokens": result.tokens, "seconds": result.seconds}
-        if result.message:
-            judge["message"] = result.message
+        calibrated = None
+        if result.scores is not None:
+            calibrated = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64))
+        costs = {name: getattr(result, name) for name in COSTS}
+        said = {"message": result.message, "reasons": list(result.reasons), "disagreement": list(result.disagreement)}
+        judge = {"name": self.judge.name, **costs, **{name: value for name, value in said.items() if value}}
         return RewardBreakdown(
             env_rewards=tuple(env_rewards.tolist()),
             scores=result.scores,
@@ -163,6 +159,22 @@ class RewardPipeline:
             status=result.status,
             judge=judge,
         )
+
+
+def ask(judge: Judge, episodes: Sequence[Episode]) -> list[JudgeResult]:
+    """Return one valid result per episode, whatever the judge does.
+
+    A ``JudgeError``, or too many or too few results, make every episode an "error"; scores that break a judge's promise make
+    theirs "unparsable".
+    """
+    try:
+        results = list(judge.judge(episodes))
+    except JudgeError as error:
+        return [JudgeResult(status=JudgeStatus.ERROR, message=str(error)) for _ in episodes]
+    if len(results) != len(episodes):
+        message = f"The judge returned {len(results)} results for {len(episodes)} episodes."
+        return [JudgeResult(status=JudgeStatus.ERROR, message=message) for _ in episodes]
+    return [validate(result, len(episode)) for result, episode in zip(results, episodes, strict=True)]
 
 
 def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
@@ -179,7 +191,7 @@ def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
     message = _complaint(result, num_turns)
     if not message:
         return result
-    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, message=message)
+    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, reasons=(), disagreement=(), message=message)
 
 
 def _complaint(result: JudgeResult, num_turns: int) -> str:
@@ -189,6 +201,8 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
         return "The status is 'ok' but there are no scores."
     if len(result.scores) != num_turns:
         return f"There are {len(result.scores)} scores for {num_turns} turns."
+    if result.reasons and len(result.reasons) != num_turns:
+        return f"There are {len(result.reasons)} reasons for {num_turns} turns."
     for turn, score in enumerate(result.scores):
         if not (math.isfinite(score) and 0 <= score <= 1):
             return f"Score {score!r} of turn {turn} is not in [0, 1]."
@@ -197,12 +211,7 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
 
 def _add_costs(result: JudgeResult, earlier: JudgeResult) -> JudgeResult:
     """Return ``result`` with the costs of the earlier attempt added."""
-    return replace(
-        result,
-        calls=result.calls + earlier.calls,
-        tokens=result.tokens + earlier.tokens,
-        seconds=result.seconds + earlier.seconds,
-    )
+    return replace(result, **{name: getattr(result, name) + getattr(earlier, name) for name in COSTS})
 
 
 def _check(w_env: float, w_hindsight: float, on_judge_failure: str, retries: int, max_failures: int) -> None:

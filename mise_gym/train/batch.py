@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mise_gym.llm.batching import pad
 from mise_gym.train.decoding import TokenTrace
-from mise_gym.train.policy import LLMPolicy, Places, pad
+from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.types import Episode
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mise_gym.train.policy import LLMPolicy, pad
+from mise_gym.llm.batching import pad
+from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.trie import TokenTrie
 
 

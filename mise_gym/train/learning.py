@@ -1,26 +1,29 @@
 """The PPO loop: collect -> judge -> update -> write down, from the newest checkpoint to the last iteration."""
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
 
+from mise_gym.rewards.alarm import HackingAlarm
 from mise_gym.rewards.base import Judge, RewardBreakdown
 from mise_gym.rewards.judges.self_evaluation import SelfEvaluationJudge
 from mise_gym.rewards.judges.wrapped import FlippedJudge
+from mise_gym.rewards.labels import with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
-from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rollout import TextEnvironment, collect
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
+
+logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -54,6 +57,7 @@ class Trainer:
             arm.calibrator,
             w_hindsight=config.w_hindsight if arm.uses_hindsight else 0.0,
         )
+        self.alarm = HackingAlarm()
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
@@ -74,6 +78,7 @@ class Trainer:
             self.generator.set_state(tensors["generator"])
             self.rng.bit_generator.state = state["rng"]
             self.pipeline.load_state_dict(state["pipeline"])
+            self.alarm.load_state_dict(state["alarm"])
             self.done = state["iteration"]
         self.metrics.rewind("ppo", self.done)
         return self.done
@@ -102,43 +107,30 @@ class Trainer:
         self._record(rollout.episodes, rewards)
         failed = float(sum(self.pipeline.failed.values()))
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
-        return rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
+        values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
+        return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
+
+    def _is_hacked(self, values: dict[str, float]) -> bool:
+        rings = self.alarm.update(values["judge/belief_mean"], values["rollout/success_rate"])
+        if rings:
+            logger.warning(
+                "Iteration %d: beliefs climb (now %.2f) and success does not (%.2f). The policy may be pleasing its judge; "
+                "look at the episodes of this iteration.",
+                self.done + 1,
+                values["judge/belief_mean"],
+                values["rollout/success_rate"],
+            )
+        return rings
 
     def _record(self, episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> None:
         path = self.folder / "episodes" / f"iteration-{self.done + 1:05d}.jsonl.gz"
         path.parent.mkdir(exist_ok=True)
-        write_episodes(path, [replace(e, extra={**e.extra, "mise": asdict(r)}) for e, r in zip(episodes, rewards, strict=True)])
+        write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
     def _save(self) -> None:
         tensors = {"optimizer": self.learner.state_dict(), "generator": self.generator.get_state()}
-        state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict()}
+        state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}
         self.checkpoints.save(self.done, self.policy, tensors, state)
-
-
-def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> dict[str, float]:
-    """Return the rollout, reward and judge metrics of an iteration; see ``metrics.GLOSSARY``."""
-    success = np.array([episode.success for episode in episodes])
-    outcomes = np.array([episode.progress for episode in episodes])
-    judged = np.array([reward.scores is not None for reward in rewards])
-    beliefs = np.array([np.mean(reward.scores) if reward.scores else 0.0 for reward in rewards])
-    env = np.array([sum(reward.env_rewards) for reward in rewards])
-    total = np.array([sum(reward.step_rewards) for reward in rewards])
-
-    def gap(where: Any) -> float:
-        return float((beliefs - outcomes)[where].mean()) if where.any() else 0.0
-
-    return {
-        "rollout/success_rate": float(success.mean()),
-        "rollout/progress_mean": float(outcomes.mean()),
-        "rollout/turns_mean": float(np.mean([len(episode) for episode in episodes])),
-        "rollout/truncated_rate": float(np.mean([episode.truncated for episode in episodes])),
-        "reward/env_mean": float(env.mean()),
-        "reward/hindsight_mean": float((total - env).mean()),
-        "reward/total_mean": float(total.mean()),
-        "judge/belief_mean": float(beliefs[judged].mean()) if judged.any() else 0.0,
-        "judge/overconfidence": gap(judged),
-        "judge/overconfidence_failed": gap(judged & ~success),
-    }
 
 
 def _postfix(values: dict[str, float]) -> dict[str, str]:

@@ -1,8 +1,14 @@
 """Every number that a run writes: its name, its meaning, and the file it goes to."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+
+from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.types import Episode
 
 GLOSSARY: Final = {
     "rollout/success_rate": "Share of training episodes that reached full progress.",
@@ -16,6 +22,9 @@ GLOSSARY: Final = {
     "judge/overconfidence": "Mean belief minus mean outcome over training episodes.",
     "judge/overconfidence_failed": "The same over failed training episodes; 0 when none failed.",
     "judge/failed_episodes": "Episodes so far that the judge could not score.",
+    "judge/drift_mean": "Mean belief minus that of the frozen judge, the warm start, on the same turns.",
+    "judge/drift_rms": "Root mean squared difference between the two.",
+    "judge/hacking_alarm": "1 while, over 10 iterations, beliefs climb above the success rate and success does not; else 0.",
     "train/policy_loss": "PPO's clipped surrogate.",
     "train/value_loss": "Half the squared error of the critic.",
     "train/entropy": "Entropy of the policy over the allowed tokens, in nats.",
@@ -72,3 +81,29 @@ class MetricsFile:
             return []
         lines = self.path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]
+
+
+def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> dict[str, float]:
+    """Return the rollout, reward and judge metrics of an iteration; see ``GLOSSARY``."""
+    success = np.array([episode.success for episode in episodes])
+    outcomes = np.array([episode.progress for episode in episodes])
+    judged = np.array([reward.scores is not None for reward in rewards])
+    beliefs = np.array([np.mean(reward.scores) if reward.scores else 0.0 for reward in rewards])
+    env = np.array([sum(reward.env_rewards) for reward in rewards])
+    total = np.array([sum(reward.step_rewards) for reward in rewards])
+
+    def gap(where: Any) -> float:
+        return float((beliefs - outcomes)[where].mean()) if where.any() else 0.0
+
+    return {
+        "rollout/success_rate": float(success.mean()),
+        "rollout/progress_mean": float(outcomes.mean()),
+        "rollout/turns_mean": float(np.mean([len(episode) for episode in episodes])),
+        "rollout/truncated_rate": float(np.mean([episode.truncated for episode in episodes])),
+        "reward/env_mean": float(env.mean()),
+        "reward/hindsight_mean": float((total - env).mean()),
+        "reward/total_mean": float(total.mean()),
+        "judge/belief_mean": float(beliefs[judged].mean()) if judged.any() else 0.0,
+        "judge/overconfidence": gap(judged),
+        "judge/overconfidence_failed": gap(judged & ~success),
+    }

@@ -1,8 +1,7 @@
-"""Where the language model comes from: a folder, the hub, or a tiny one built here from nothing."""
+"""A tiny language model and its tokenizer, built here from nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,34 +80,3 @@ def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(shape)
-
-
-def load_model(name: str) -> tuple[Any, Any]:
-    """Load a causal language model and its tokenizer.
-
-    Args:
-        name: A folder written by ``save_pretrained``, or an id on the Hugging Face hub.
-
-    Raises:
-        ConfigError: It is neither, or it is damaged; the message says what transformers found.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = _load_part("model", AutoModelForCausalLM, name, dtype=torch.float32)
-    for weights in model.parameters():  # where they lie in the file decides the last bits of matrix products; a copy lies aligned
-        weights.data = weights.data.clone()
-    return model, _load_part("tokenizer", AutoTokenizer, name)
-
-
-def _load_part(part: str, loader: Any, name: str, **settings: Any) -> Any:
-    from safetensors import SafetensorError
-
-    try:
-        return loader.from_pretrained(name, **settings)
-    except (OSError, ValueError, SafetensorError) as error:
-        where = f"This folder holds no {part} that" if Path(name).exists() else "There is no such folder, and no such id that"
-        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
-        raise ConfigError(
-            f"Cannot load the {part} of {name!r}. {where} transformers can load: {reason}. "
-            "Give a folder written by save_pretrained, with model and tokenizer, or an id on the Hugging Face hub."
-        ) from error

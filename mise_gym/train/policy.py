@@ -1,6 +1,6 @@
 """LLMPolicy: one causal language model that acts, values states and judges its own episodes in hindsight."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
 
@@ -109,26 +110,3 @@ class LLMPolicy(nn.Module):
             ids += self.text.observation(turn.next_observation)
         questions = self.text.hindsight([turn.action for turn in turns])
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]
-
-
-def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Right-pad sequences into ids and mask, both of shape ``(B, S)`` and type int64."""
-    width = max(len(sequence) for sequence in sequences)
-    ids = torch.full((len(sequences), width), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(sequences), width), dtype=torch.long)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
-    return ids.to(device), mask.to(device)
-
-
-def token_batches(lengths: Sequence[int], max_tokens: int = 16_384) -> Iterator[list[int]]:
-    """Group row numbers by length so that no padded batch exceeds ``max_tokens``; every row comes once."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if batch and lengths[row] * (len(batch) + 1) > max_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch

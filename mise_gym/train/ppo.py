@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.rewards.metrics import judge_drift
 from mise_gym.train.advantages import gae
 from mise_gym.train.batch import Batch, JudgedTrace, TurnTargets, to_batch, with_hindsight
 from mise_gym.train.losses import bernoulli_kl, calibration_reward, entropy, policy_loss, reference_kl, value_loss
@@ -136,7 +137,8 @@ class PPOLearner:
                 logs.append(self._step(batches[index], anchors[index], targets[index]))
             if np.mean([log["train/approx_kl"] for log in logs[-len(batches) :]]) > self.config.target_kl:
                 break
-        return {name: float(np.mean([log[name] for log in logs])) for name in logs[0]} | {"train/updates": float(len(logs))}
+        means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
+        return means | {"train/updates": float(len(logs))} | drift_metrics(before, anchors)
 
     def _targets(
         self,
@@ -193,6 +195,13 @@ class PPOLearner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         self.optimizer.load_state_dict(state)
+
+
+def drift_metrics(readings: Sequence[Reading], frozen: Sequence[Reading]) -> dict[str, float]:
+    """Return how far the beliefs have moved away from those of the frozen judge, on the same batches."""
+    now, then = (torch.cat([r.score_logits for r in each]).sigmoid().double().cpu().numpy() for each in (readings, frozen))
+    drift = judge_drift(now, then)
+    return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
 
 
 def episode_beliefs(score_logits: Tensor, batch: Batch) -> Tensor:

@@ -23,13 +23,14 @@ from transformers.utils.logging import disable_progress_bar
 from mise_gym.envs.games import make_games
 from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.extras import require
+from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
-from mise_gym.train.model import build_tiny_model, load_model, train_tokenizer
+from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import TextEnvironment, collect

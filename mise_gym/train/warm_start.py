@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from mise_gym.llm.batching import pad
 from mise_gym.train.demonstrations import GOOD_TURNS
-from mise_gym.train.policy import LLMPolicy, Places, pad
+from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.ranges import check_ranges
 from mise_gym.types import Episode
 

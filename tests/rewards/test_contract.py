@@ -8,7 +8,9 @@ import pytest
 
 from mise_gym.errors import ConfigError, UnknownNameError
 from mise_gym.rewards import CALIBRATORS, JUDGES, JudgeStatus, make_calibrator, make_judge
+from mise_gym.rewards.rehearsal import RehearsalServer
 from mise_gym.types import Episode, Transition
+from tests.rewards.tiny_judge import untrained_folder
 
 
 class HalfSure:
@@ -16,7 +18,20 @@ class HalfSure:
         return [np.full(len(episode), 0.5) for episode in episodes]
 
 
-NEEDED = {"self": {"evaluator": HalfSure()}}
+NEEDED = {
+    "self": {"evaluator": HalfSure()},
+    "ensemble": {"judges": ["heuristic", "oracle"]},
+    "transformers": {"model": untrained_folder()},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def endpoint():
+    """The judges behind an endpoint find it in the environment."""
+    with RehearsalServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_BASE_URL", server.base_url)
+        patch.setenv("OPENAI_MODEL", "rehearsal")
+        yield
 
 
 def episode(*texts, success=True):
@@ -31,6 +46,7 @@ def episode(*texts, success=True):
         success=success,
         terminated=True,
         truncated=False,
+        extra={"beliefs": [0.5] * len(turns)},
     )
 
 

@@ -4,9 +4,20 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from mise_gym.errors import ConfigError
-from mise_gym.rewards.metrics import auroc, brier, ece, mutual_information_bits, overconfidence, reliability_curve
+from mise_gym.rewards.metrics import (
+    auroc,
+    brier,
+    brier_parts,
+    ece,
+    judge_drift,
+    mutual_information_bits,
+    overconfidence,
+    reliability_curve,
+)
 
 BELIEFS, OUTCOMES = [0.9, 0.9, 0.6, 0.6], [1.0, 0.0, 1.0, 0.0]
 
@@ -89,3 +100,87 @@ def test_a_constant_score_is_worth_nothing():
 def test_pairs_that_do_not_match_are_refused(metric, beliefs, outcomes):
     with pytest.raises(ConfigError, match="one equal length"):
         metric(beliefs, outcomes)
+
+
+# Equal width
+
+
+def test_bins_of_equal_width_by_hand():
+    """Beliefs 0.05 and 0.15 fall into different tenths; equal mass with two bins would split elsewhere."""
+    beliefs, outcomes = [0.05, 0.15, 0.15, 1.0], [0.0, 1.0, 0.0, 1.0]
+    curve = reliability_curve(beliefs, outcomes, binning="width")
+    assert curve.counts.tolist() == [1, 2, 1]
+    assert ece(beliefs, outcomes, binning="width") == pytest.approx((0.05 + 2 * 0.35 + 0) / 4)
+
+
+def test_the_two_kinds_of_bins_differ():
+    beliefs = [0.91, 0.92, 0.93, 0.94]
+    assert ece(beliefs, [0, 0, 1, 1], bins=2) > ece(beliefs, [0, 0, 1, 1], bins=2, binning="width")
+
+
+def test_an_unknown_kind_of_bins_is_refused():
+    with pytest.raises(ConfigError, match="'mass' or 'width'"):
+        ece([0.5], [1.0], binning="depth")
+
+
+# The parts of Brier's score
+
+
+def test_the_parts_of_brier_by_hand():
+    """0.9 comes true in one case of two, 0.2 in none of two; the base rate is one quarter."""
+    parts = brier_parts([0.9, 0.9, 0.2, 0.2], [1, 0, 0, 0])
+    assert parts.reliability == pytest.approx((0.4**2 + 0.2**2) / 2)
+    assert parts.resolution == pytest.approx((0.25**2 + 0.25**2) / 2)
+    assert parts.uncertainty == pytest.approx(0.25 * 0.75)
+    assert parts.within == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("bins", [1, 3, 10])
+def test_the_parts_add_up_to_brier(bins):
+    rng = np.random.default_rng(0)
+    beliefs, outcomes = rng.random(500), rng.random(500)
+    parts = brier_parts(beliefs, outcomes, bins)
+    total = parts.reliability - parts.resolution + parts.uncertainty + parts.within
+    assert total == pytest.approx(brier(beliefs, outcomes), abs=1e-12)
+
+
+def test_always_saying_the_base_rate_has_only_uncertainty():
+    parts = brier_parts([0.25] * 4, [1, 0, 0, 0])
+    assert (parts.reliability, parts.resolution, parts.within) == (0.0, 0.0, 0.0)
+
+
+# Drift
+
+
+def test_a_judge_that_became_generous():
+    drift = judge_drift([0.5, 0.7, 0.9], [0.3, 0.5, 0.7])
+    assert (drift.mean, drift.rms, drift.rank_correlation) == pytest.approx((0.2, 0.2, 1.0))
+
+
+def test_a_judge_that_turned_round_has_not_moved_on_average():
+    drift = judge_drift([0.2, 0.5, 0.8], [0.8, 0.5, 0.2])
+    assert (drift.mean, drift.rms, drift.rank_correlation) == pytest.approx((0.0, math.sqrt(0.24), -1.0))
+
+
+def test_rank_correlation_is_scipys():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 6, 50) / 6, rng.integers(0, 6, 50) / 6
+    assert judge_drift(first, second).rank_correlation == pytest.approx(spearmanr(first, second).statistic)
+
+
+def test_a_constant_judge_has_no_ranking():
+    assert judge_drift([0.5, 0.5], [0.1, 0.9]).rank_correlation is None
+
+
+@pytest.mark.parametrize("metric", [brier_parts, judge_drift])
+def test_pairs_that_do_not_match_are_refused_here_too(metric):
+    with pytest.raises(ConfigError, match="one equal length"):
+        metric([0.5], [1.0, 0.0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auroc_and_brier_are_scikit_learns(seed):
+    rng = np.random.default_rng(seed)
+    beliefs, successes = rng.integers(0, 9, 80) / 8, rng.random(80) < 0.4
+    assert auroc(beliefs, successes) == pytest.approx(roc_auc_score(successes, beliefs))
+    assert brier(beliefs, successes) == pytest.approx(brier_score_loss(successes, beliefs))

@@ -89,6 +89,13 @@ def test_scores_beside_a_failure_status_are_not_used():
     assert (breakdown.status, breakdown.scores) == (JudgeStatus.UNPARSABLE, None)
 
 
+def test_reasons_for_other_turns_are_a_failure():
+    (breakdown,) = RewardPipeline(Scripted([ok(0.5, 0.5, reasons=("why",))]), retries=0).reward([episode(0.0, 1.0)])
+    assert breakdown.status is JudgeStatus.UNPARSABLE
+    assert breakdown.judge["message"] == "There are 1 reasons for 2 turns."
+    assert "reasons" not in breakdown.judge
+
+
 def test_ok_without_scores_is_a_failure():
     (breakdown,) = RewardPipeline(Scripted([JudgeResult()]), retries=0).reward([episode(1.0)])
     assert breakdown.status is JudgeStatus.UNPARSABLE
@@ -101,11 +108,11 @@ def test_a_judge_that_breaks_down_fails_every_episode(answer):
 
 
 def test_only_failed_episodes_are_judged_again_and_costs_add_up():
-    judge = Scripted([ok(0.1), failed(calls=1, tokens=5, seconds=2.0)], [ok(0.2, calls=1, tokens=7, seconds=1.0)])
+    judge = Scripted([ok(0.1), failed(calls=1, tokens=5, seconds=2.0)], [ok(0.2, calls=1, tokens=7, seconds=1.0, cost=0.5)])
     first, second = RewardPipeline(judge, retries=1).reward([episode(0.0), episode(1.0)])
     assert judge.sizes == [2, 1]
     assert (first.scores, second.scores) == ((0.1,), (0.2,))
-    assert second.judge == {"name": "scripted", "calls": 2, "tokens": 12, "seconds": 3.0}
+    assert second.judge == {"name": "scripted", "calls": 2, "tokens": 12, "seconds": 3.0, "cost": 0.5}
 
 
 def test_a_refusal_is_not_asked_again():

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from mise_gym.errors import ConfigError
-from mise_gym.rewards import JudgeResult, MISERewardVectorWrapper, MISERewardWrapper
+from mise_gym.errors import ConfigError, JudgeError
+from mise_gym.rewards import JudgeResult, JudgeStatus, MISERewardVectorWrapper, MISERewardWrapper
 
 CORRIDOR = "tests/Corridor-v0"
 OPTIONS = {"judge": "oracle", "calibrator": "centred", "w_hindsight": 0.5}
@@ -113,6 +113,50 @@ def test_step_delivery_asks_once_per_step_for_all():
     drive(vector(AutoresetMode.NEXT_STEP, [2, 3], judge=judge, delivery="step"), None, EAST[:2])
     assert [len(request) for request in judge.requests] == [2, 2]
     assert judge.requests[1] == [["go east"] * 2, ["go east"] * 2]
+
+
+class FailsOnThreeTurns(Spy):
+    """Cannot judge episodes of three turns."""
+
+    def judge(self, episodes):
+        results = super().judge(episodes)
+        return [
+            JudgeResult(status=JudgeStatus.TIMEOUT) if len(episode) == 3 else result
+            for episode, result in zip(episodes, results, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("delivery", ["terminal", "info"])
+def test_a_failure_costs_one_environment_its_hindsight_reward_and_no_other(mode, delivery):
+    envs = vector(mode, [2, 3], judge=FailsOnThreeTurns(), calibrator="identity", delivery=delivery)
+    rewards, infos = drive(envs, mode, EAST[:3])
+    paid = 1.5 if delivery == "terminal" else 1.0  # the environment's 1, and 0.5 * (0.5 + 0.5)
+    assert (rewards[1][0], rewards[2][1]) == (paid, 1.0)
+    assert mise_of(infos, mode) == [(1, 0, [0.5, 0.5]), (2, 1, [])]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_after_an_error_the_next_episodes_are_sound(mode):
+    judge = FailsOnThreeTurns()
+    envs = vector(mode, [3, 2], judge=judge, on_judge_failure="raise", retries=0)
+    envs.reset(seed=0)
+    envs.step(["go east", "go east"])
+    envs.step(["go east", "wait"])
+    with pytest.raises(JudgeError, match="timeout"):
+        envs.step(["go east", "go east"])
+    judge.requests.clear()
+    envs.reset(seed=0)
+    envs.step(["wait", "go east"])
+    envs.step(["wait", "go east"])
+    assert judge.requests == [[["go east"] * 2]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_truncated_episodes_are_judged_in_every_mode(mode, delivery):
+    _, infos = drive(vector(mode, [2, 3], delivery=delivery), mode, [["wait", "wait"]] * 12)
+    assert mise_of(infos, mode) == [(11, 0, [0.5] * 12), (11, 1, [0.5] * 12)]
 
 
 @pytest.mark.parametrize("mode", MODES)

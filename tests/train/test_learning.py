@@ -10,8 +10,8 @@ import torch
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
-from mise_gym.train.learning import Trainer, rollout_metrics
-from mise_gym.train.metrics import GLOSSARY, MetricsFile
+from mise_gym.train.learning import Trainer
+from mise_gym.train.metrics import GLOSSARY, MetricsFile, rollout_metrics
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.warm_start import WarmStartConfig
 from mise_gym.trajectories import read_episodes
@@ -216,3 +216,29 @@ def test_rollout_metrics_are_the_plain_means() -> None:
             "judge/overconfidence_failed": 0.6 - 0.5,
         }
     )
+
+
+def test_the_drift_from_the_frozen_judge_starts_at_zero_and_is_logged(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    first, *later = train(make_trainer(tmp_path / "run")).metrics.read()
+
+    assert first["judge/drift_rms"] == pytest.approx(0.0, abs=1e-6)
+    assert all(record["judge/drift_rms"] >= abs(record["judge/drift_mean"]) - 1e-9 for record in later)
+    assert later[-1]["judge/drift_rms"] > 0
+
+
+def test_a_pleased_judge_of_a_policy_that_stands_still_rings_the_alarm(
+    make_trainer: MakeTrainer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = make_trainer(tmp_path / "run")
+    rang = [trainer._is_hacked({"judge/belief_mean": 0.5 + 0.02 * i, "rollout/success_rate": 0.3}) for i in range(10)]
+
+    assert rang == [False] * 9 + [True]
+    assert [record.getMessage()[:12] for record in caplog.records] == ["Iteration 1:"]
+
+
+def test_the_alarm_is_part_of_a_checkpoint(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    stopped = train(make_trainer(tmp_path / "run"))
+    resumed = make_trainer(tmp_path / "run")
+    resumed.resume()
+
+    assert resumed.alarm.state_dict() == stopped.alarm.state_dict() != {"seen": []}

@@ -9,7 +9,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from mise_gym.errors import ConfigError
-from mise_gym.train.model import TinyModelConfig, build_tiny_model, load_model, train_tokenizer
+from mise_gym.llm.loading import load_model
+from mise_gym.train.model import TinyModelConfig, build_tiny_model, train_tokenizer
 from mise_gym.train.policy import LLMPolicy
 from tests.train.conftest import TINY, play
 

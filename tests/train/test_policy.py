@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mise_gym.train.policy import LLMPolicy, pad, token_batches
+from mise_gym.llm.batching import pad, token_batches
+from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -40,10 +41,12 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 
 def arrive(browser: webdriver.Chrome, element: WebElement, *keys: str) -> None:
-    """Type on an element, and wait for the page that this leads to."""
+    """Type on an element, and wait for the page that this leads to, and for its style."""
     before = browser.current_url
     element.send_keys(*keys)
-    WebDriverWait(browser, 20).until(lambda driver: driver.current_url != before)
+    wait = WebDriverWait(browser, 20, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException])
+    wait.until(lambda driver: driver.current_url != before)
+    wait.until(lambda driver: driver.find_element(By.TAG_NAME, "footer").value_of_css_property("border-top-width") == "1px")
 
 
 def labelled(browser: webdriver.Chrome, label: str) -> WebElement:

@@ -1,19 +1,14 @@
 """OutcomeCalibrator: pay for a score what that score has said about success."""
 
-from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final
-
 import numpy as np
 
-from mise_gym.errors import CheckpointError, ConfigError
+from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import FloatArray
 from mise_gym.rewards.binning import equal_mass_bins
+from mise_gym.rewards.calibrators.windowed import Curve, History, WindowedCalibrator
 
-_ZERO: Final = (np.zeros(1), np.zeros(1))
 
-
-class OutcomeCalibrator:
+class OutcomeCalibrator(WindowedCalibrator):
     """c(s) = (E[R | s] - E[R]) / sd(R), learnt online from recent episodes and shrunk towards 0.
 
     The pairs (score of a turn, outcome R of its episode) of the last ``window`` episodes go into equal-mass bins of the score.
@@ -54,70 +49,29 @@ class OutcomeCalibrator:
         a reward is ours, see ``docs/theory.md``.
     """
 
+    name = "outcome"
+
     def __init__(self, window: int = 500, bins: int = 10, shrinkage: float = 10.0) -> None:
-        if window < 1 or bins < 1 or shrinkage < 0:
-            raise ConfigError(
-                f"OutcomeCalibrator got window={window!r}, bins={bins!r}, shrinkage={shrinkage!r}. "
-                "Give window >= 1, bins >= 1 and shrinkage >= 0."
-            )
+        super().__init__(window, shrinkage)
+        if bins < 1:
+            raise ConfigError(f"The outcome calibrator got bins={bins!r}. Give bins >= 1.")
         self.bins = bins
-        self.shrinkage = shrinkage
-        self._episodes: deque[tuple[FloatArray, float]] = deque(maxlen=window)
-        self._curve: tuple[FloatArray, FloatArray] | None = _ZERO
 
-    def __call__(self, scores: FloatArray) -> FloatArray:
-        """Return c(s) of every score. Shape ``(T,)`` -> ``(T,)``."""
-        if self._curve is None:
-            self._curve = self._fit()
-        return np.interp(scores, *self._curve)
-
-    def update(self, scores: Sequence[float], outcome: float) -> None:
-        """Remember one training episode: its scores, shape ``(T,)``, and its outcome R in [0, 1]."""
-        if len(scores):
-            self._episodes.append((np.asarray(scores, dtype=np.float64), float(outcome)))
-            self._curve = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the episodes in the window."""
-        return {"episodes": [[scores.tolist(), outcome] for scores, outcome in self._episodes]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned.
-
-        Raises:
-            CheckpointError: The state is not that of an outcome calibrator.
-        """
-        try:
-            episodes = [(np.asarray(scores, dtype=np.float64), float(outcome)) for scores, outcome in state["episodes"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                "The state of the outcome calibrator must be {'episodes': [[scores, outcome], ...]}; "
-                f"it has the keys {sorted(state)!r}. Load the state of the calibrator that the run used."
-            ) from error
-        self._episodes.clear()
-        self._episodes.extend(episodes)
-        self._curve = None
-
-    def _fit(self) -> tuple[FloatArray, FloatArray]:
-        """Return the mean score and the reward of every bin. Shapes ``(B,)`` and ``(B,)``."""
-        outcomes = np.array([outcome for _, outcome in self._episodes])  # (E,)
-        spread = outcomes.std()
-        if not spread > 0:
-            return _ZERO
-        scores = np.concatenate([scores for scores, _ in self._episodes])  # (N,)
-        lengths = np.array([len(scores) for scores, _ in self._episodes])  # (E,)
+    def _curve(self, history: History) -> Curve:
+        scores, lengths, outcomes = history.scores, history.lengths, history.outcomes  # (N,), (E,), (E,)
         labels = equal_mass_bins(scores, self.bins)  # (N,)
         mass = np.bincount(labels)  # (B,)
         num_bins = len(mass)
         if num_bins == 1:
-            return _ZERO
-        episode_of = np.repeat(np.arange(len(lengths)), lengths)
+            return np.zeros_like
+        episode_of = np.repeat(np.arange(len(lengths)), lengths.astype(np.intp))
         counts = np.bincount(episode_of * num_bins + labels, minlength=len(lengths) * num_bins).reshape(-1, num_bins)  # (E, B)
         contrast = counts / mass - (lengths / len(scores))[:, None]  # (E, B): weight of an episode's outcome in d_b
-        effect = contrast.T @ (outcomes / spread)
+        effect = contrast.T @ (outcomes / history.spread)
         noise = (contrast**2).sum(axis=0) * len(outcomes) / (len(outcomes) - 1)
         centres = np.bincount(labels, weights=scores) / mass
-        return centres, effect * _shrink_factor(effect, noise, mass / len(scores), self.shrinkage)
+        rewards = effect * _shrink_factor(effect, noise, mass / len(scores), self.shrinkage)
+        return lambda scores: np.interp(scores, centres, rewards)
 
 
 def _shrink_factor(effect: FloatArray, noise: FloatArray, share: FloatArray, shrinkage: float) -> FloatArray:

@@ -65,4 +65,4 @@ def _map_scores(result: JudgeResult, change: Callable[[FloatArray], FloatArray])
     """Return ``result`` with its scores changed; a failure stays as it is."""
     if result.scores is None:
         return result
-    return replace(result, scores=tuple(change(np.array(result.scores)).tolist()))
+    return replace(result, scores=tuple(change(np.array(result.scores)).tolist()), reasons=())

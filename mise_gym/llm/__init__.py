@@ -1,0 +1,1 @@
+"""Language models, for judges and for the trainer: local ones, and those behind OpenAI-compatible endpoints."""

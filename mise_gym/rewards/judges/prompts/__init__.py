@@ -1,0 +1,1 @@
+"""The prompts of judges, one text file per version; a judge takes another file as its ``prompt``."""
