@@ -4,21 +4,33 @@
 """
 
 import inspect
+import json
 import os
 import re
+import shlex
+import statistics
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mise_gym.cli import COMMANDS, build_parser
 from mise_gym.envs.catalog import ENVS
+from mise_gym.envs.levels import LEVELS
 from mise_gym.envs.science.tasks import TASKS
 from mise_gym.envs.scienceworld import ScienceWorldEnv
+from mise_gym.envs.wrappers.recording import MADE_AS
 from mise_gym.registry import Registry
 from mise_gym.rewards.catalog import CALIBRATORS, JUDGES
 from mise_gym.train.metrics import GLOSSARY
+from mise_gym.trajectories import read_episodes
+from mise_gym.types import Episode
 
 DOCS = Path(__file__).parent
 NOTICE = "<!-- Written by docs/_gen.py; change the docstrings and run `make docs`. -->\n"
+
+LONGEST_PAGE = 18
+"""Lines of an observation that the example of an environment shows."""
 
 CALIBRATORS_NOTE = (
     "All but the fixed ones pay in standard deviations of the outcome R. What they do on real games, before and after: "
@@ -42,9 +54,79 @@ def pages() -> dict[Path, str]:
 
 def _environment_page(entry_point: str) -> str:
     cls = Registry("environment", {}).load(entry_point)
-    tasks = _science_tasks() if cls is ScienceWorldEnv else []
-    ids = [f"- `{row.id}`{_fixed(row.kwargs)}" for row in ENVS if row.entry_point == entry_point]
-    return "\n".join([f"# {cls.__name__}", "", NOTICE, *ids, "", _ticks(inspect.cleandoc(cls.__doc__)), *tasks, ""])
+    rows = [row for row in ENVS if row.entry_point == entry_point]
+    tasks = _science_tasks() if cls is ScienceWorldEnv else _expert_table(rows[0].id)
+    made = [f"`gym.make({row.id!r})`{_fixed(row.kwargs)}" for row in rows]
+    example = _example(DOCS / "transcripts" / f"{entry_point.partition(':')[0].rpartition('.')[2]}.jsonl")
+    return "\n".join([f"# {rows[0].id}", "", NOTICE, *made, "", _ticks(inspect.cleandoc(cls.__doc__)), *example, *tasks, ""])
+
+
+def _example(recording: Path) -> list[str]:
+    """Return a recorded episode as one reads it."""
+    if not recording.exists():
+        return []
+    (episode,) = read_episodes(recording)
+    made, chosen = episode.extra[MADE_AS], episode.extra.get("options", {})
+    words = [f"--setting {_word(name, value)}" for name, value in made["kwargs"].items() if name not in ("infos", "challenge")]
+    words += [f"--option {name}={value}" for name, value in chosen.items()]
+    command = " ".join(["mise-gym play", made["id"], f"--seed {episode.seed}", *words])
+    end = "won" if episode.success else "lost" if episode.terminated else "the step limit"
+    last = f"({end} after {len(episode)} turns, progress {episode.progress:.0%})"
+    name = recording.relative_to(DOCS.parent)
+    note = f"Played with `{command}`; `mise-gym replay {name}` plays it again. Long lines are broken here, long pages cut."
+    is_told = episode.task in episode.transitions[0].observation
+    task = [] if is_told else [f"Task: {_folded(episode.task)}", ""]
+    return ["", "## Example", note, "", "```text", *task, *_turns(episode), "", last, "```"]
+
+
+def _word(name: str, value: Any) -> str:
+    text = f"{name}={value}" if isinstance(value, str) else f"{name}={json.dumps(value)}"
+    return shlex.quote(text)
+
+
+def _turns(episode: Episode) -> Iterator[str]:
+    yield _folded(episode.transitions[0].observation.strip())
+    progress = 0.0
+    for turn in episode.transitions:
+        gain = f"   (progress {turn.progress:.0%})" if turn.progress != progress else ""
+        gain += "" if turn.valid_action else "   (not understood)"
+        progress = turn.progress
+        yield f"\n> {turn.action}{gain}\n\n{_folded(turn.next_observation.strip())}"
+
+
+def _folded(text: str) -> str:
+    """Break long lines, leave out repeated blank ones, and cut after ``LONGEST_PAGE`` lines."""
+    filled = "\n".join(textwrap.fill(line, 110, replace_whitespace=False, break_long_words=False) for line in text.splitlines())
+    lines = re.sub(r"\n\s*\n", "\n\n", filled).split("\n")
+    cut = ["[...]"] if len(lines) > LONGEST_PAGE else []
+    return "\n".join([line.rstrip() for line in lines[:LONGEST_PAGE]] + cut)
+
+
+def _expert_table(env_id: str) -> list[str]:
+    rows = json.loads((DOCS / "experts.json").read_text()).get(env_id, {})
+    if not rows:
+        return []
+    note = "How many actions the expert takes in training games of each kind: median, and the fewest and the most."
+    header = ["| games | actions of the expert | maximum score |", "|---|---|---|"]
+    spreads = {name: (_spread(row["expert_actions"]), _spread(row["max_scores"])) for name, row in rows.items()}
+    lines = [f"| {_row_name(name)} | {actions} | {scores} |" for name, (actions, scores) in spreads.items()]
+    goals = {name: row["goals"] for name, row in rows.items() if "goals" in row}
+    counts = [
+        f"- {name} goals of the generated catalogue: "
+        + ", ".join(f"{number:,} {split}" for split, number in splits.items())
+        + "."
+        for name, splits in goals.items()
+    ]
+    return ["", "## Tasks", note, "", *header, *lines, *([""] if counts else []), *counts]
+
+
+def _row_name(name: str) -> str:
+    return f"`{name}`" + (f": `{LEVELS[name]}`" if name in LEVELS else "")
+
+
+def _spread(values: list[float]) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:g}" if low == high else f"{middle:g} ({low:g} to {high:g})"
 
 
 def _science_tasks() -> list[str]:
@@ -63,7 +145,7 @@ def _science_tasks() -> list[str]:
 
 
 def _fixed(kwargs: dict[str, Any]) -> str:
-    return ": " + ", ".join(f"`{name}={value!r}`" for name, value in kwargs.items()) if kwargs else ""
+    return " stands for " + ", ".join(f"`{name}={value!r}`" for name, value in kwargs.items()) + "." if kwargs else ""
 
 
 def _registry_page(title: str, table: Registry, note: str = "") -> str:

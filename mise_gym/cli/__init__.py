@@ -1,4 +1,4 @@
-"""The command line: ``mise-gym list | play | games | relabel | diff | view | report | train | webshop``.
+"""The command line: ``mise-gym list | info | play | replay | games | relabel | diff | view | report | train | webshop``.
 
 Each command is one module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``; a new one needs the module and a
 row in ``COMMANDS``. A module is imported only when its command is called. This file alone decides how failures look: one sentence
@@ -20,7 +20,9 @@ from mise_gym.registry import unknown_name
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "list": ("mise_gym.cli.listing", "List the environments, judges, calibrators and game levels."),
+    "info": ("mise_gym.cli.info", "Describe one environment: what it is, takes and tells."),
     "play": ("mise_gym.cli.play", "Play an environment yourself."),
+    "replay": ("mise_gym.cli.replay", "Play recorded episodes again and check that nothing differs."),
     "games": ("mise_gym.cli.games", "Make, list and verify sets of TextWorld games."),
     "relabel": ("mise_gym.cli.relabel", "Judge recorded episodes again."),
     "diff": ("mise_gym.cli.diff", "Compare two relabellings of the same episodes."),

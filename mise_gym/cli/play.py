@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import gymnasium as gym
@@ -10,17 +11,24 @@ import numpy as np
 
 from mise_gym.cli.settings import make_text_env, parse_settings
 from mise_gym.cli.terminal import Terminal
+from mise_gym.envs.wrappers.recording import MADE_AS, made_as
 from mise_gym.recorder import EpisodeRecorder
 from mise_gym.trajectories import EpisodeWriter
 
 HELP: Final = """\
 Type what you want to do, for example: look
-  /commands  what the game understands now
+  /commands  what the game understands now; /commands open: only those with "open" in them
   /task      the goal
   /undo      take the last turn back
   /restart   the same game from the start
   /help      this list
   /quit      stop (so does Ctrl-D)"""
+
+FOR_PEOPLE: Final = MappingProxyType({"infos": ("admissible_commands",), "observation_mode": "text_rich"})
+"""How environments that know these arguments are made, unless ``--setting`` says otherwise."""
+
+_MOST_COMMANDS: Final = 60
+"""So many are listed at once; ScienceWorld has thousands."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     seed = int(np.random.default_rng().integers(2**31)) if arguments.seed is None else arguments.seed
     writer = EpisodeWriter(arguments.record) if arguments.record else None
     try:
-        env = make_text_env(arguments.id, settings)
+        env = make_text_env(arguments.id, settings, preferred=FOR_PEOPLE)
         try:
             Session(env, seed, options, writer).play()
+            if writer is not None:
+                print(f"Recorded. To read it: mise-gym view {writer.path}. To check it: mise-gym replay {writer.path}")
         finally:
             env.close()
     finally:
@@ -69,6 +79,8 @@ class Session:
         self._seed = seed
         self._options = dict(options)
         self._writer = writer
+        made, chosen = made_as(env), {"options": self._options} if self._options else {}
+        self._extra = chosen if made is None else {MADE_AS: made, **chosen}
         self._terminal = Terminal(self._admissible)
         self._actions: list[str] = []
         self._info: dict[str, Any] = {}
@@ -76,7 +88,8 @@ class Session:
 
     def play(self) -> None:
         """Read and answer commands until the player stops."""
-        self._terminal.show(f"seed {self._seed} · /help lists the commands", "status")
+        what = self._info.get("task_id") or "a game"
+        self._terminal.show(f"{what} · seed {self._seed} · /help lists the commands", "status")
         self._show_start()
         try:
             while (line := self._terminal.ask()) not in (None, "/quit"):
@@ -90,8 +103,6 @@ class Session:
                 pass
             case "/help":
                 self._terminal.show(HELP, "note")
-            case "/commands":
-                self._terminal.show("\n".join(self._admissible()) or "This environment does not tell.", "note")
             case "/task":
                 self._terminal.show(str(self._info.get("task", "")), "note")
             case "/undo":
@@ -100,6 +111,8 @@ class Session:
                 self._save()
                 self._start()
                 self._show_start()
+            case _ if line.split()[0] == "/commands":
+                self._show_commands(line.partition(" ")[2].strip())
             case _ if line.startswith("/"):
                 self._terminal.show(f"There is no {line}. /help lists the commands.", "bad")
             case _ if self._recorder.is_done:
@@ -110,8 +123,7 @@ class Session:
 
     def _start(self) -> None:
         observation, self._info = self._env.reset(seed=self._seed, options=self._options or None)
-        extra = {"options": self._options} if self._options else {}
-        self._recorder = EpisodeRecorder(observation, self._info, seed=self._seed, extra=extra)
+        self._recorder = EpisodeRecorder(observation, self._info, seed=self._seed, extra=self._extra)
         self._actions = []
 
     def _act(self, action: str) -> None:
@@ -139,6 +151,16 @@ class Session:
     def _admissible(self) -> list[str]:
         return list(self._info.get("admissible_commands", ()))
 
+    def _show_commands(self, part: str) -> None:
+        commands = self._admissible()
+        found = sorted((command for command in commands if part in command), key=lambda command: not command.startswith(part))
+        lines = found[:_MOST_COMMANDS]
+        if len(found) > len(lines):
+            lines.append(f"... and {len(found) - len(lines)} more. Say which: /commands open")
+        if not lines:
+            lines = [f"There is none with {part!r} in it." if commands else "This environment does not tell."]
+        self._terminal.show("\n".join(lines), "note")
+
     def _show_start(self) -> None:
         task = str(self._info.get("task", ""))
         if task not in self._recorder.observation:
@@ -154,8 +176,9 @@ class Session:
 
     def _status(self) -> str:
         info = self._info
-        parts = [f"turn {len(self._actions)}"]
-        if "score" in info:
+        limit = getattr(self._env.unwrapped, "max_turns", None)
+        parts = [f"turn {len(self._actions)}" + (f" of {limit}" if limit else "")]
+        if "score" in info and info["max_score"] != 1:
             parts.append(f"score {info['score']:g} of {info['max_score']:g}")
         if "progress" in info:
             parts.append(f"progress {info['progress']:.0%}")

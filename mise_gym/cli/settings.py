@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, cast
 
 import gymnasium as gym
@@ -33,15 +34,36 @@ def parse_settings(flag: str, words: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def make_text_env(env_id: str, settings: Mapping[str, Any]) -> gym.Env[str, str]:
-    """Make an environment that reports admissible commands where it can.
+def make_text_env(
+    env_id: str, settings: Mapping[str, Any], *, preferred: Mapping[str, Any] = MappingProxyType({})
+) -> gym.Env[str, str]:
+    """Make an environment that is named on the command line.
 
     Args:
         env_id: A registered id, or ``module:id``.
         settings: Keyword arguments of the environment class.
+        preferred: Further ones, for environments that have them; ``settings`` win.
 
     Raises:
         UnknownNameError: No such module, id or keyword argument.
+    """
+    name, build = find_environment(env_id)
+    known = inspect.signature(build).parameters
+    for setting in settings:
+        if setting not in known:
+            raise unknown_name(f"setting of {name}", setting, list(known))
+    defaults = {name: value for name, value in preferred.items() if name in known}
+    return cast("gym.Env[str, str]", gym.make(name, **{**defaults, **settings}))
+
+
+def find_environment(env_id: str) -> tuple[str, Any]:
+    """Return the registered id and the class (or function) that makes the environment.
+
+    Args:
+        env_id: A registered id, or ``module:id``, of which the module is imported first.
+
+    Raises:
+        UnknownNameError: No such module or id.
     """
     module, _, name = env_id.rpartition(":")
     if module:
@@ -49,13 +71,7 @@ def make_text_env(env_id: str, settings: Mapping[str, Any]) -> gym.Env[str, str]
     if name not in gym.registry:
         raise unknown_name("environment", name, [key for key in gym.registry if key.startswith("mise/")])
     entry_point = gym.registry[name].entry_point
-    build: Any = Registry("environment", {}).load(entry_point) if isinstance(entry_point, str) else entry_point
-    known = inspect.signature(build).parameters
-    for setting in settings:
-        if setting not in known:
-            raise unknown_name(f"setting of {name}", setting, list(known))
-    infos = {"infos": ("admissible_commands",)} if "infos" in known else {}
-    return cast("gym.Env[str, str]", gym.make(name, **{**infos, **settings}))
+    return name, Registry("environment", {}).load(entry_point) if isinstance(entry_point, str) else entry_point
 
 
 def _register(module: str) -> None:

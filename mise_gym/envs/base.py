@@ -14,7 +14,7 @@ from mise_gym.spaces import FreeText
 
 RewardMode = Literal["sparse", "dense"]
 REWARD_MODES: Final = ("sparse", "dense")
-_OF_VECTORS: Final = ("autoreset_mode", "context")
+_OF_VECTORS: Final = ("autoreset_mode", "context", "slots")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,10 +233,10 @@ def check_arguments(env_class: type[TextEnv], names: Sequence[str]) -> None:
         return
     for name in names:
         if name in _OF_VECTORS:
+            elsewhere = "" if name == "slots" else f" With vectorization_mode, write vector_kwargs={{{name!r}: ...}}."
             raise ConfigError(
                 f"{name!r} is an argument of a vector, not of {env_class.__name__}. Leave vectorization_mode out: "
-                f"gym.make_vec(id, num_envs=N, vectorization='async', {name}=...). "
-                f"With vectorization_mode, write vector_kwargs={{{name!r}: ...}}."
+                f"gym.make_vec(id, num_envs=N, vectorization='async', {name}=...).{elsewhere}"
             )
         if name not in known:
             raise unknown_name(f"argument of {env_class.__name__}", name, known)

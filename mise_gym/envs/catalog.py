@@ -21,7 +21,7 @@ class EnvRow:
 
 ENVS: Final = (
     EnvRow(id="mise/TextWorld-v0", entry_point="mise_gym.envs.textworld:TextWorldEnv", kwargs={"challenge": "tw-simple"}),
-    EnvRow(id="mise/FTWP-v0", entry_point="mise_gym.envs.textworld:TextWorldEnv", kwargs={"challenge": "tw-cooking"}),
+    EnvRow(id="mise/FTWP-v0", entry_point="mise_gym.envs.ftwp:FTWPEnv", kwargs={"challenge": "tw-cooking"}),
     EnvRow(id="mise/ScienceWorld-v0", entry_point="mise_gym.envs.scienceworld:ScienceWorldEnv"),
     EnvRow(id="mise/WebShop-v0", entry_point="mise_gym.envs.webshop:WebShopEnv"),
     EnvRow(id="mise/WebShopBrowser-v0", entry_point="mise_gym.envs.webshop_browser:WebShopBrowserEnv"),

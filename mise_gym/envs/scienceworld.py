@@ -59,13 +59,25 @@ class ScienceWorldEnv(TextEnv):
     - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment. 100 turns are what most papers
       allow; some tasks take the expert longer.
 
+    ## Options
     ``reset(options=...)`` knows ``task`` (as above, or a ``task_id``), ``variation`` (a number) and ``split``. Every task
     has an id of its own as well: ``mise/ScienceWorld-Boil-v0`` is ``mise/ScienceWorld-v0`` with ``task="boil"``.
+
+    ## Splits
+    Upstream's own: the first half of a task's variations is ``train``, the next quarter ``valid`` (called "dev" there) and the
+    last ``test``. Every task is in every split; what is varied differs.
 
     ## Seeding
     The seed decides which task and variation are drawn. The same seed, or the same task and variation, and the same actions give
     the same transcript, in every process, whatever other environments do. (The simulator alone does not: it orders things by
     their address in memory, and shares one source of chance among all environments.)
+
+    ## Differences from upstream
+    - Gymnasium's interface. Upstream's ``isCompleted`` is ``True`` for a task done, a task failed and a step limit alike; here
+      they are ``success``, ``failed`` and ``truncated``.
+    - The same actions give the same transcript in every process, and one Java machine serves all environments.
+    - What ``infos`` does not ask for is not computed.
+    - A failure ends with progress 0, so that rewards are never below -1; the simulator's score, -100, is in ``score``.
 
     ## Version history
     - v0: first version, with ScienceWorld 1.2.

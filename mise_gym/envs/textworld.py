@@ -68,16 +68,24 @@ class TextWorldEnv(TextEnv):
       0.2 ms more.
     - ``max_turns``, ``reward_mode``, ``infos``, ``render_mode``: as in every text environment.
 
-    ``gym.make_vec(id, num_envs=N)`` takes all of these, and ``vectorization`` ("sync" or "async"), ``autoreset_mode`` and
-    ``context``; observations come as a tuple of strings. To wrap each environment, use Gymnasium's own vectors:
-    ``vectorization_mode="sync", wrappers=[...]``, or ``vectorization_mode="async", wrappers=[...],
-    vector_kwargs={"shared_memory": False}``; then ``autoreset_mode`` goes into ``vector_kwargs`` too.
-
+    ## Options
     ``reset(options=...)`` knows ``game`` (a number in the split, a name as in ``info["task_id"]``, or a path) and ``split``.
+
+    ## Splits
+    ``train``, ``valid`` and ``test`` hold ``num_games`` generated games each, made from seeds that do not overlap. Given games
+    belong to the split that their folder names.
 
     ## Seeding
     The seed decides which game is drawn; the games themselves have no chance in them. The same seed, or the same ``game``,
     and the same actions give the same transcript. Generated games are the same on every machine.
+
+    ## Differences from upstream
+    - Gymnasium's interface; ``textworld.gym`` returns four values, and the score so far in place of the reward.
+    - A step limit is ``truncated``, not the end of the game. Which game comes is decided by the seed, not by a fixed order.
+    - One action is one command. TextWorld plays "look. inventory" as two and loses track of the world; "save" writes into the
+      working directory; a NUL byte ends or hangs the Python process.
+    - The logo and the status bar are left out of the text; otherwise it is what TextWorld prints.
+    - What ``infos`` does not ask for is not computed, and a reset does not load the game again.
 
     ## Version history
     - v0: first version.

@@ -57,8 +57,7 @@ class WebShopEnv(TextEnv):
     ## Arguments
     - ``catalogue``: folder of a catalogue; ``None`` means the generated one, kept below ``$XDG_CACHE_HOME/mise_gym``.
     - ``goals``: "human" (instructions as people write them) or "synthetic" (one for each combination of options).
-    - ``split``: the split that ``reset`` draws from: of all goals the first 500 are "test", the next 1,000 "valid", the others
-      "train"; with fewer than 4,000 goals, "test" and "valid" are a quarter each at most.
+    - ``split``: the split that ``reset`` draws from.
     - ``observation_mode``: see above.
     - ``show_attributes``: whether products have a page with their hidden attributes.
     - ``quirks``: "upstream" is WebShop with its flaws, so that results can be compared. "fixed" repairs these: one searches
@@ -74,14 +73,26 @@ class WebShopEnv(TextEnv):
     words that list all products of a category are words; prices and limits are the same in every process; prices that cannot
     be read, goals without attributes or limit and very long queries are no errors.
 
+    ## Options
     ``reset(options=...)`` knows ``goal_index`` (a number in the list of goals of all splits), ``goals`` and ``split`` (for this
     episode), ``goal`` (a goal given in full, as in WebShop's list of goals) and ``game`` (a ``task_id``). Of ``goal_index``,
     ``goal`` and ``game`` one may be given.
+
+    ## Splits
+    Of all goals the first 500 are ``test``, the next 1,000 ``valid`` and the others ``train``, as in the paper; with fewer than
+    4,000 goals, ``test`` and ``valid`` are a quarter each at most. Human and synthetic goals are counted apart.
 
     ## Seeding
     The seed decides which goal is drawn; synthetic goals with rare attributes are drawn more often. There is no chance in the
     shop: the same goal and the same actions give the same transcript. Prices and price limits that WebShop draws anew in each
     process depend on the product here.
+
+    ## Differences from upstream
+    - Gymnasium's interface; a step limit, which is ``truncated``; an action that is not understood is told in ``info``.
+    - No Java, no spaCy, no files to download: products are generated, or imported from WebShop's files. With WebShop's own
+      files and ``quirks="upstream"`` pages, ranking and score are equal to the original, letter by letter.
+    - ``success`` is a score of 1, nothing less. Price limits and prices do not change from process to process.
+    - There is no secret search for single products ("<r>", "<a>" and the like), and no picture features.
 
     ## Version history
     - v0: first version.

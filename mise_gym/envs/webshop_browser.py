@@ -93,10 +93,17 @@ class WebShopBrowserEnv(TextEnv):
     - ``render_mode``: "ansi" (text), "rgb_array" (``render`` returns what the window shows, shape ``(height, width, 3)``, bytes)
       or "human" (the window is on the screen).
 
+    ## Options
     ``reset(options=...)`` knows ``goal_index``, ``goals``, ``split``, ``goal`` and ``game``, as in ``mise/WebShop-v0``.
+
+    ## Splits
+    As in ``mise/WebShop-v0``.
 
     ## Seeding
     As in ``mise/WebShop-v0``.
+
+    ## Differences from upstream
+    As in ``mise/WebShop-v0``, and the pages are our own: they have the same words, links and buttons, but look different.
 
     ## Version history
     - v0: first version.

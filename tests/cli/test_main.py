@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mise_gym.cli import COMMANDS, main
+from mise_gym.envs.catalog import ENVS
 from mise_gym.trajectories import read_episodes
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ def test_a_misspelt_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["info", "mise/FTPW-v0"], "No environment named 'mise/FTPW-v0'. Did you mean 'mise/FTWP-v0'?"),
         (["play", "mise/FTPW-v0"], "No environment named 'mise/FTPW-v0'. Did you mean 'mise/FTWP-v0'?"),
         (["play", "no_such_module:x/Y-v0"], "No module 'no_such_module' to take environments from."),
         (["play", CORRIDOR, "--option", "game"], "--option 'game' is not of the form name=value."),
@@ -130,6 +132,25 @@ def test_every_listed_name_has_a_description(capsys: pytest.CaptureFixture[str])
     tables = json.loads(capsys.readouterr().out)
     assert set(tables) == {"environments", "judges", "calibrators", "levels"}
     assert all(text for table in tables.values() for text in table.values())
+
+
+@pytest.mark.parametrize("env_id", [row.id for row in ENVS])
+def test_info_tells_what_an_environment_takes(env_id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", env_id, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["id"] == env_id
+    assert {"max_turns", "reward_mode", "infos", "split"} <= set(facts["arguments"])
+    assert {"split"} < set(facts["options"])
+    assert "admissible_commands" in facts["infos"]
+
+
+def test_info_shows_the_arguments_as_the_id_sets_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "mise/FTWP-v0"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("mise/FTWP-v0\n\nThe cooking games")
+    assert "\nEpisode end\n" in shown
+    assert "\n  challenge = 'tw-cooking'\n" in shown
+    assert "`" not in shown
 
 
 def test_one_section_can_be_listed_alone(capsys: pytest.CaptureFixture[str]) -> None:

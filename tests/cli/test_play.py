@@ -23,7 +23,7 @@ def play(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 def test_the_task_the_world_and_the_score_are_shown(play) -> None:
     assert play("go east\n").splitlines() == [
-        "seed 1 · /help lists the commands",
+        "corridor-3 · seed 1 · /help lists the commands",
         "Task: Reach {the} exit.",
         "",
         "Room 0 of 3.",
@@ -52,6 +52,14 @@ def test_the_step_limit_is_announced(play) -> None:
 def test_admissible_commands_are_shown_on_request_only(play) -> None:
     assert "wait" not in play("/quit\n")
     assert "go east\nwait\n" in play("/commands\n")
+
+
+def test_admissible_commands_can_be_searched(play) -> None:
+    shown = play("/commands east\n/commands fly\n")
+
+    assert "wait" not in shown
+    assert "/commands east\ngo east\n" in shown
+    assert "There is none with 'fly' in it." in shown
 
 
 def test_undo_takes_the_last_turn_back(play) -> None:
@@ -95,13 +103,13 @@ def test_a_turn_that_was_not_understood_says_so(play) -> None:
 
 
 def test_recorded_episodes_hold_what_was_played_without_undone_turns(play, tmp_path: Path) -> None:
-    play("wait\n/undo\ngo east\n/restart\ngo east\ngo east\ngo east\n/quit\n", "--record", str(tmp_path / "e.jsonl"))
+    shown = play("wait\n/undo\ngo east\n/restart\ngo east\ngo east\ngo east\n/quit\n", "--record", str(tmp_path / "e.jsonl"))
 
+    assert shown.endswith(f"To check it: mise-gym replay {tmp_path / 'e.jsonl'}\n")
     first, second = read_episodes(tmp_path / "e.jsonl")
-
     assert [turn.action for turn in first.transitions] == ["go east"]
     assert (first.terminated, first.truncated) == (False, False)
-    assert (second.success, second.seed, second.extra) == (True, 1, {"options": {"length": 3}})
+    assert (second.success, second.seed, second.extra["options"]) == (True, 1, {"length": 3})
 
 
 def test_no_escape_codes_go_through_a_pipe(play) -> None:

@@ -232,6 +232,7 @@ def test_a_wrong_level_is_explained(level: str, message: str) -> None:
         (("tw-cook", None, None), "Did you mean 'tw-cooking'"),
         (("tw-simple", None, {"reward": "dense"}), "Did you mean 'rewards'"),
         (("tw-simple", None, {"rewards": "none"}), "must be one of 'dense', 'balanced', 'sparse'"),
+        (("tw-coin_collector", None, {"level": 200}), "must be one of 1 to 150, 201 to 233\\."),
         (("tw-simple", "demo", None), "Only cooking games have a level name"),
         (("tw-cooking", None, {"recipe": 1}), "Cooking games have a level, not settings"),
     ],

@@ -109,7 +109,21 @@ def test_changing_a_message_does_not_change_the_dialogue(corridor: TextEnv) -> N
         ("<action>go east</action>", ("go east", "tag")),
         ("First <action>wait</action>, no: <action> go\neast </action> done", ("go east", "tag")),
         ("Thought: an exit.\nAction: go east\nObservation:", ("go east", "react")),
-        ("action : go east", ("action : go east", "line")),
+        ("Action: go east\nObservation: A wall.\nAction: go west", ("go east", "react")),
+        ("Observation: A door.\nThought: open it\nAction: open door", ("open door", "react")),
+        ("Action: wait\nAction: go east\nAction:", ("go east", "react")),
+        ("**Action:** `go east`", ("go east", "react")),
+        ("action : go east", ("go east", "react")),
+        ("My action: go east", ("My action: go east", "line")),
+        ("I will\n**go east**", ("go east", "line")),
+        ("<action><action>go east</action></action>", ("go east", "tag")),
+        ("<action>go east</action> <action>", ("go east", "tag")),
+        ("<action>wait <action>go east</action>", ("go east", "tag")),
+        ("<action>go east</action><action> </action>", ("go east", "tag")),
+        ("<ACTION>go east</Action>", ("go east", "tag")),
+        ("<action>go east", ("<action>go east", "line")),
+        ("Action: <action>go east</action>", ("go east", "tag")),
+        ("<action>search[a < b]</action>", ("search[a < b]", "tag")),
         ("I think so.\n> go east\n\n", ("go east", "line")),
         ("<think>Action: wait</think>go east", ("go east", "line")),
         ("<think>go east", ("", "malformed")),
@@ -139,12 +153,32 @@ def test_malformed_text_is_sent_on_as_the_empty_command_and_counted(corridor: Te
     assert (info["parsed_action"], info["action_format"], info["malformed_actions"]) == ("", "malformed", 1)
 
 
-def test_the_count_of_malformed_actions_starts_again_with_each_episode(corridor: TextEnv) -> None:
+def test_the_report_starts_again_with_each_episode(corridor: TextEnv) -> None:
     env = ActionParser(corridor, formats=("tag",))
     env.reset()
     env.step("go east")
 
-    assert env.reset()[1]["malformed_actions"] == 0
+    info = env.reset()[1]
+
+    assert (info["malformed_actions"], info["format_rate"], info["parsed_action"]) == (0, 0.0, "")
+
+
+def test_the_rates_are_shares_of_the_turns_so_far(corridor: TextEnv) -> None:
+    env = ActionParser(corridor, formats=("tag",))
+    env.reset()
+    for text in ("<action>wait</action>", "<action>wait</action>", "<action>dance</action>", "I shall wait"):
+        info = env.step(text)[4]
+
+    assert (info["format_rate"], info["repetition_rate"], info["admissible_rate"]) == (0.75, 0.25, 0.5)
+
+
+def test_without_admissible_commands_no_rate_of_them_is_made_up() -> None:
+    env = ActionParser(gym.make("tests/Corridor-v0"))
+    first = env.reset()[1]
+    later = env.step("wait")[4]
+
+    assert "admissible_rate" not in first
+    assert first.keys() == later.keys()
 
 
 def test_a_misspelt_format_is_answered_with_the_nearest(corridor: TextEnv) -> None:

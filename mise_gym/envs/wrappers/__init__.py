@@ -9,7 +9,8 @@ from mise_gym.envs.wrappers.action_parser import ActionParser, parse_action
 from mise_gym.envs.wrappers.admissible import AdmissibleCommands, AdmissibleIndexAction
 from mise_gym.envs.wrappers.chat_messages import ChatMessages
 from mise_gym.envs.wrappers.history import History
-from mise_gym.envs.wrappers.recording import RecordTrajectories, replay
+from mise_gym.envs.wrappers.recording import RecordTrajectories
+from mise_gym.envs.wrappers.replaying import first_difference, remake, replay
 from mise_gym.envs.wrappers.text_vectors import EmbeddedText, HashedText
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "HashedText",
     "History",
     "RecordTrajectories",
+    "first_difference",
     "parse_action",
+    "remake",
     "replay",
 ]

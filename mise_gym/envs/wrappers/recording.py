@@ -1,27 +1,33 @@
-"""RecordTrajectories writes every episode to a file; ``replay`` plays a recorded one again."""
+"""RecordTrajectories writes every episode to a file."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, SupportsFloat, cast
+from typing import Any, Final, SupportsFloat
 from uuid import uuid4
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from mise_gym.errors import TrajectoryFormatError
 from mise_gym.recorder import EpisodeRecorder
 from mise_gym.spaces import require_text
 from mise_gym.trajectories import SUFFIXES, EpisodeWriter
-from mise_gym.types import Episode
+
+MADE_AS: Final = "environment"
+"""Key in ``Episode.extra``: how the environment was made."""
+
+OF_THE_MACHINE: Final = ("chromedriver", "chromium", "render_mode")
+"""Arguments that are neither kept nor taken from a file: a recording must not choose which program is run."""
 
 
 class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     """Appends every episode to a file of recorded episodes (see ``mise_gym.trajectories``) as soon as it ends.
 
     An episode that is cut short by ``reset`` or ``close`` is recorded too, as neither terminated nor truncated; one without a
-    turn is not. The seed, the options and, for unseeded episodes, the state of the random generator are kept, so that
-    ``replay`` finds the same game again.
+    turn is not. How the environment was made, the seed, the options and, for unseeded episodes, the state of the random generator
+    are kept, so that ``replay`` and ``mise-gym replay FILE`` find the same game again.
 
     Args:
         env: A text environment. Wrappers that turn text into numbers go outside this one.
@@ -40,13 +46,16 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
         self.path = Path(path)
         if not self.path.name.endswith(SUFFIXES):
             self.path = self.path / f"{os.getpid()}-{uuid4().hex[:8]}.jsonl"
+        self._made_as = made_as(env)
         self._writer: EpisodeWriter | None = None
         self._recorder: EpisodeRecorder | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Record the running episode, if there is one, and start another."""
         self._finish()
-        extra: dict[str, Any] = {} if options is None else {"options": dict(options)}
+        extra: dict[str, Any] = {} if self._made_as is None else {MADE_AS: self._made_as}
+        if options is not None:
+            extra["options"] = as_json(options)
         if seed is None:
             extra["generator"] = self.env.unwrapped.np_random.bit_generator.state
         observation, info = self.env.reset(seed=seed, options=options)
@@ -81,39 +90,45 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
         self._writer.write(recorder.episode())
 
 
-class _HasGenerator(Protocol):
-    np_random: np.random.Generator
-
-
-def replay(env: gym.Env[str, str], episode: Episode) -> Episode:
-    """Play the recorded actions again and return what came back.
-
-    ``replay(env, episode) == episode`` when the environment, and its wrappers, are the ones that the episode was recorded with.
+def made_as(env: gym.Env[Any, Any]) -> dict[str, Any] | None:
+    """Return how an environment was made, as JSON can hold it; ``None`` if it was not made by ``gym.make`` or from live objects.
 
     Args:
-        env: A text environment; it is reset, and left at the end of the episode.
-        episode: An episode that ``RecordTrajectories`` recorded.
+        env: An environment, with its wrappers.
 
     Returns:
-        The episode as it went this time; shorter when the environment ended sooner.
+        ``id``, ``kwargs``, ``max_episode_steps`` and ``wrappers``, a list of names and keyword arguments, the innermost first.
+    """
+    spec = env.spec
+    if spec is None:
+        return None
+    wrappers = [[wrapper.name, wrapper.kwargs] for wrapper in spec.additional_wrappers]
+    kwargs = without_machine(spec.kwargs)
+    made = {"id": spec.id, "kwargs": kwargs, "max_episode_steps": spec.max_episode_steps, "wrappers": wrappers}
+    try:
+        return as_json(made)
+    except TypeError:
+        return None
+
+
+def without_machine(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments of an environment without those ``OF_THE_MACHINE``."""
+    return {name: value for name, value in kwargs.items() if name not in OF_THE_MACHINE}
+
+
+def as_json(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping as it comes back from JSON: tuples as lists, paths as strings, NumPy's numbers as plain ones.
 
     Raises:
-        TrajectoryFormatError: ``reset`` gave another task than the recorded one.
+        TypeError: JSON cannot hold it.
     """
-    state = episode.extra.get("generator")
-    if episode.seed is None and state is not None:
-        generator = np.random.Generator(np.random.PCG64())
-        generator.bit_generator.state = state
-        cast(_HasGenerator, env.unwrapped).np_random = generator
-    observation, info = env.reset(seed=episode.seed, options=episode.extra.get("options"))
-    if str(info.get("task_id", "")) != episode.task_id:
-        raise TrajectoryFormatError(
-            f"The episode was recorded on task {episode.task_id!r}, but reset gave {info.get('task_id', '')!r}. "
-            "Make the environment with the settings that it was recorded with."
-        )
-    recorder = EpisodeRecorder(observation, info, seed=episode.seed, extra=episode.extra)
-    for turn in episode.transitions:
-        recorder.record(turn.action, env.step(turn.action))
-        if recorder.is_done:
-            break
-    return recorder.episode()
+    read: dict[str, Any] = json.loads(json.dumps(mapping, default=_plain))
+    return read
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"JSON cannot hold {value!r}.")
