@@ -1,13 +1,13 @@
 """Stable-Baselines3's PPO on a TextWorld quest, with the environment's sparse reward and with MISE.
 
-The quest takes twelve commands through several rooms; the game counts how far one gets, and pays that share at the end, nothing
-before. The agent sees hashed words and chooses among the admissible commands by number. ``HindsightRewardCallback`` puts the
-calibrated scores of the judge where they belong in PPO's rollouts. No model has to be downloaded: the judge is a stand-in for
-one that understands the game, but not well. It sees on which turns the quest went on, and half of each score is noise. The third
-arm has the judge that is only rules of thumb.
+The quest takes twelve commands through several rooms; the game counts how far one gets, and that share is paid at the end,
+nothing before. The agent sees hashed words and chooses among the admissible commands by number. The callback
+``HindsightRewardCallback`` puts the calibrated scores of the judge where they belong in PPO's rollouts. No model has to be
+downloaded: the judge is a stand-in for one that understands the game, but not well. It sees on which turns the quest went on,
+and half of each score is noise. The third arm has the judge that is only rules of thumb.
 
-    python examples/train_sb3_ppo.py            # 5 seeds, three rewards, about ten minutes on an idle core
-    python examples/train_sb3_ppo.py --fast     # does it run? Half a minute
+    python examples/train_sb3_ppo.py            # 5 seeds, three rewards, about half an hour on one core
+    python examples/train_sb3_ppo.py --fast     # does it run? A minute
 """
 
 import argparse
@@ -45,7 +45,6 @@ def make_env(arm: str, calibrator: Calibrator) -> gym.Env[Any, Any]:
     judge, judge_kwargs, w_hindsight = ARMS[arm]
     env: gym.Env[Any, Any] = gym.make(
         "mise/TextWorld-v0",
-        settings={"rewards": "balanced"},
         num_games=1,
         max_turns=MAX_TURNS,
         infos=("admissible_commands",),
