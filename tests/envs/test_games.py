@@ -39,10 +39,11 @@ def hashes_of(folder: Path) -> dict[str, str]:
 
 
 def forget_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: int) -> GamePool:
-        raise AssertionError("a game was made although it was there")
+    class Refusing(GamePool):
+        def __init__(self, _: int) -> None:
+            raise AssertionError("a game was made although it was there")
 
-    monkeypatch.setattr(games_module, "GamePool", refuse)
+    monkeypatch.setattr(games_module, "GamePool", Refusing)
 
 
 @pytest.mark.integration
