@@ -2,8 +2,12 @@
 
 import gymnasium as gym
 import pytest
+from hypothesis import settings
 
 from tests.corridor import CORRIDOR_ID
+
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

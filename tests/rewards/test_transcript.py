@@ -23,7 +23,7 @@ def turns_of(window):
     return [json.loads(line)["turn"] for line in window.lines]
 
 
-@given(st.text(max_size=200))
+@given(st.text(max_size=500 // 12))  # an emoji takes twelve characters, and 500 are shown of an action
 def test_json_reads_quoted_text_back_unchanged(text):
     assert json.loads(quoted(text, "action")) == text
 
