@@ -101,11 +101,12 @@ def targets_of(folder: Path, port: int) -> dict[str, list[str]]:
     """Begin a visit, and return the addresses to ask for, page by page."""
     begun = ask(port, b"POST /visits HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     visit = begun.partition(b"/s/")[2].partition(b"/")[0].decode()
-    goals = Catalogue(folder).goals("human")
+    catalogue = Catalogue(folder)
+    goals = catalogue.goals("human")
     queries = list(dict.fromkeys(goals[number].query for number in range(len(goals))))[:QUERIES]
     search = [f"/s/{visit}/0/search?q={quote(query)}" for query in queries]
     ask(port, request(search[0], "close"))
-    asin = Catalogue(folder).search(queries[0])[0].lower()
+    asin = catalogue.search(queries[0])[0].lower()
     return {"search bar": [f"/s/{visit}/0"], "search": search, "product": [f"/s/{visit}/1/click?name={quote(asin)}"]}
 
 

@@ -180,7 +180,7 @@ class CatalogueWriter:
         order = _shuffled(int(starts[-1]))
         for name, values in {"order": order, "products": np.array(products), "starts": starts, "row_weights": weights}.items():
             np.save(self.partial / f"synthetic_{name}.npy", values)
-        np.save(self.partial / "synthetic_weights.npy", _cumulative(order, starts, weights))
+        _write_cumulative(self.partial / "synthetic_weights.npy", order, starts, weights)
 
     def _synthetic_rows(self) -> Iterator[tuple[int, list[str], int]]:
         query = "SELECT product, attributes, combinations FROM synthetic ORDER BY product"
@@ -218,15 +218,19 @@ def _shuffled(count: int) -> npt.NDArray[np.uint32]:
     return np.frombuffer(order, dtype=np.uint32) if count else np.empty(0, dtype=np.uint32)
 
 
-def _cumulative(
-    order: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the sum of the weights of all goals up to each; a piece at a time, because there are many. Shape ``(goals,)``."""
-    sums = np.empty(len(order), dtype=np.float64)
-    for first in range(0, len(order), _GOALS_AT_A_TIME):
-        piece = order[first : first + _GOALS_AT_A_TIME]
-        sums[first : first + len(piece)] = weights[np.searchsorted(starts, piece, side="right") - 1]
-    return np.cumsum(sums, out=sums)
+def _write_cumulative(
+    path: Path, order: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
+) -> None:
+    """Write the sum of the weights of all goals up to each, shape ``(goals,)``; a piece at a time, because there are many."""
+    total = 0.0
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": order.shape})
+        for first in range(0, len(order), _GOALS_AT_A_TIME):
+            piece = order[first : first + _GOALS_AT_A_TIME]
+            sums = weights[np.searchsorted(starts, piece, side="right") - 1]
+            sums[0] += total
+            total = np.cumsum(sums, out=sums)[-1]
+            file.write(sums.tobytes())
 
 
 def _weight(attributes: Sequence[str], counts: Counter[str]) -> float:

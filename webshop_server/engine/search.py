@@ -19,6 +19,8 @@ from webshop_server.errors import CatalogueError, TooManyTermsError
 
 MOST_TERMS: Final = 1024
 """Distinct terms that a query may have, as in Lucene."""
+_SAMPLE: Final = 4000
+"""Documents from whose scores it is judged which others are still in the race."""
 
 
 class SearchIndex:
@@ -85,7 +87,7 @@ class SearchIndex:
         """
         bounds = {number: float(weight * self._largest_shares[number]) for weight, number in weighted}
         weighted.sort(key=lambda pair: -bounds[pair[1]])
-        left = sum(bounds.values())
+        left = total = sum(bounds.values())
         touched = np.empty(0, dtype=np.intp)
         threshold = 0.0
         for weight, number in weighted:
@@ -96,21 +98,30 @@ class SearchIndex:
             else:
                 touched = self._add_all(weight, here, touched)
             left -= bounds[number]
-            threshold = self._threshold(touched, k)
+            if left < total - left:  # else no document can have more than what is still to come
+                threshold = max(threshold, self._threshold(touched, k))
         return touched
 
     def _add_all(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         documents = self._documents[here].astype(np.intp)
-        new = documents[self._scores[documents] == 0] if len(touched) else documents
-        self._scores[documents] += self._scores_of(weight, self._frequencies[here], documents)
-        return np.concatenate([touched, new])
+        gained = self._scores_of(weight, self._frequencies[here], documents)
+        if not len(touched):
+            self._scores[documents] = gained
+            return documents
+        before = self._scores[documents]
+        self._scores[documents] = before + gained
+        return np.concatenate([touched, documents[before == 0]])
 
     def _look_up(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> None:
         documents = self._documents[here]
-        places = np.minimum(np.searchsorted(documents, touched.astype(documents.dtype)), len(documents) - 1)
-        found = documents[places] == touched
-        hits = touched[found]
-        self._scores[hits] += self._scores_of(weight, self._frequencies[here][places[found]], hits)
+        if len(touched) * len(documents).bit_length() > len(documents):  # reading the list is less work than searching in it
+            places = np.flatnonzero(self._scores[documents])
+            hits = documents[places]
+        else:
+            places = np.minimum(np.searchsorted(documents, touched.astype(documents.dtype)), len(documents) - 1)
+            found = documents[places] == touched
+            places, hits = places[found], touched[found]
+        self._scores[hits] += self._scores_of(weight, self._frequencies[here][places], hits)
 
     def _scores_of(
         self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: npt.NDArray[np.intp]
@@ -123,10 +134,14 @@ class SearchIndex:
         return touched[~hopeless]
 
     def _threshold(self, touched: npt.NDArray[np.intp], k: int) -> float:
-        """Return a score that the k-th best document has for certain, a little lowered because of rounding."""
+        """Return a score that the k-th best document has for certain, a little lowered because of rounding.
+
+        The k-th best of some documents is no better than that of all, and those with the weightiest term come first.
+        """
         if len(touched) < k:
             return 0.0
-        return float(np.partition(self._scores[touched], len(touched) - k)[len(touched) - k]) * (1 - 1e-5)
+        some = self._scores[touched[:_SAMPLE]]
+        return float(np.partition(some, len(some) - k)[len(some) - k]) * (1 - 1e-5)
 
     def _best(self, touched: npt.NDArray[np.intp], scores: npt.NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         if len(touched) > k:
