@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from webshop_server.engine.catalogue import Catalogue
 from webshop_server.engine.generator import generate_catalogue
+from webshop_server.server import DEFAULT_THREADS
 
 CONNECTIONS = 8
 QUERIES = 40
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--products", type=int, default=1000, help="products of the catalogue (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="how long a round of one page lasts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=4, help="threads of waitress (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=DEFAULT_THREADS, help="threads of waitress (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as workshop:
         folder = Path(workshop) / "catalogue"
