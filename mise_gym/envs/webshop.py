@@ -14,13 +14,12 @@ from mise_gym.envs.webshop_goals import (
     folder_of,
     open_catalogue,
     shop_errors_as_config_errors,
+    solution_of,
 )
 from mise_gym.errors import MiseError
-from webshop_server.engine.buyer import buy
 from webshop_server.engine.goal_list import GoalKind
 from webshop_server.engine.scoring import Quirks
 from webshop_server.engine.session import MODES, Outcome, Session
-from webshop_server.errors import ShopError
 
 
 class WebShopEnv(TextEnv):
@@ -134,10 +133,7 @@ class WebShopEnv(TextEnv):
         Raises:
             MiseError: There is no episode, or there is no way to a perfect score: some goals of the original data have none.
         """
-        try:
-            return buy(self._shop, self._shopping().goal, quirks=self.quirks)
-        except ShopError as error:
-            raise MiseError(str(error)) from error
+        return solution_of(self._shop, self._shopping().goal, self.quirks)
 
     def close(self) -> None:
         """Forget the episode; a second call does nothing."""

@@ -23,15 +23,14 @@ from mise_gym.envs.webshop_goals import (
     folder_of,
     open_catalogue,
     shop_errors_as_config_errors,
+    solution_of,
 )
 from mise_gym.errors import MiseError, SimulatorCrashed
 from mise_gym.extras import require
 from webshop_server.config import ShopConfig
-from webshop_server.engine.buyer import buy
 from webshop_server.engine.goal_list import GoalKind
 from webshop_server.engine.scoring import Quirks
 from webshop_server.engine.session import MODES, parse_action
-from webshop_server.errors import ShopError
 from webshop_server.purchase import Errand
 from webshop_server.server import ShopServer
 
@@ -163,10 +162,7 @@ class WebShopBrowserEnv(TextEnv):
         """
         if self._errand is None:
             raise MiseError("There is no episode. Call reset() first.")
-        try:
-            return buy(self._catalogue, self._errand.goal, quirks=self.quirks)
-        except ShopError as error:
-            raise MiseError(str(error)) from error
+        return solution_of(self._catalogue, self._errand.goal, self.quirks)
 
     def render(self) -> str | npt.NDArray[np.uint8] | None:  # type: ignore[override]  # more than text, as Gymnasium allows
         """Return the last exchange as text, or a picture of the window as an array, as ``render_mode`` says."""

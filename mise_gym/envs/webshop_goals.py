@@ -11,9 +11,10 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from mise_gym.envs.levels import check_split
-from mise_gym.errors import ConfigError
+from mise_gym.errors import ConfigError, MiseError
 from mise_gym.registry import unknown_name
 from webshop_server.config import default_folder
+from webshop_server.engine.buyer import buy
 from webshop_server.engine.catalogue import Catalogue
 from webshop_server.engine.catalogue_writer import DATABASE
 from webshop_server.engine.goal import Goal, goal_from_record
@@ -121,6 +122,18 @@ def shop_errors_as_config_errors() -> Iterator[None]:
         yield
     except ShopError as error:
         raise ConfigError(str(error)) from error
+
+
+def solution_of(shop: Catalogue, goal: Goal, quirks: Quirks) -> list[str]:
+    """Return what a buyer who knows the goal in full does.
+
+    Raises:
+        MiseError: There is no way to a perfect score.
+    """
+    try:
+        return buy(shop, goal, quirks=quirks)
+    except ShopError as error:
+        raise MiseError(str(error)) from error
 
 
 @functools.lru_cache(maxsize=4)

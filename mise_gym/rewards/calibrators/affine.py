@@ -7,11 +7,11 @@ import numpy as np
 
 from mise_gym.extras import require
 from mise_gym.rewards.base import FloatArray
-from mise_gym.rewards.calibrators.crossfit import cross_fitted
-from mise_gym.rewards.calibrators.windowed import Curve, History, WindowedCalibrator
+from mise_gym.rewards.calibrators.crossfit import CrossFittedCalibrator
+from mise_gym.rewards.calibrators.windowed import Curve
 
 
-class AffineCalibrator(WindowedCalibrator):
+class AffineCalibrator(CrossFittedCalibrator):
     """c(s) from Platt scaling: E[R | s] = sigmoid(a s + b), the score made affine on the scale of log-odds.
 
     Two numbers are learnt, so few episodes are enough; a negative slope turns an inverted judge round. The curve is shrunk to 0
@@ -32,16 +32,10 @@ class AffineCalibrator(WindowedCalibrator):
 
     name = "affine"
 
-    def __init__(self, window: int = 500, shrinkage: float = 10.0) -> None:
-        require("sklearn")
-        super().__init__(window, shrinkage)
-
-    def _curve(self, history: History) -> Curve:
-        return cross_fitted(_fit, history, self.shrinkage)
-
-
-def _fit(levels: FloatArray, means: FloatArray, weights: FloatArray) -> Curve:
-    return logistic(lambda scores: scores[:, None], levels, means, weights)[0]
+    @staticmethod
+    def fit(levels: FloatArray, means: FloatArray, weights: FloatArray) -> Curve:
+        """Fit a line to the log-odds."""
+        return logistic(lambda scores: scores[:, None], levels, means, weights)[0]
 
 
 def logistic(

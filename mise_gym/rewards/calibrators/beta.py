@@ -4,16 +4,15 @@ from typing import Final
 
 import numpy as np
 
-from mise_gym.extras import require
 from mise_gym.rewards.base import FloatArray
 from mise_gym.rewards.calibrators.affine import logistic
-from mise_gym.rewards.calibrators.crossfit import cross_fitted
-from mise_gym.rewards.calibrators.windowed import Curve, History, WindowedCalibrator
+from mise_gym.rewards.calibrators.crossfit import CrossFittedCalibrator
+from mise_gym.rewards.calibrators.windowed import Curve
 
 _EDGE: Final = 1e-3
 
 
-class BetaCalibrator(WindowedCalibrator):
+class BetaCalibrator(CrossFittedCalibrator):
     """c(s) from beta calibration: log-odds of R = a ln s - b ln(1 - s) + c, with a and b at least 0.
 
     The family holds the identity, sigmoids, inverse sigmoids, and curves bent on one side only, which is what over-confidence
@@ -36,23 +35,17 @@ class BetaCalibrator(WindowedCalibrator):
 
     name = "beta"
 
-    def __init__(self, window: int = 500, shrinkage: float = 10.0) -> None:
-        require("sklearn")
-        super().__init__(window, shrinkage)
+    @staticmethod
+    def fit(levels: FloatArray, means: FloatArray, weights: FloatArray) -> Curve:
+        """Fit both tails of the score; a tail of the wrong sign is left out."""
+        falls = bool(weights * (levels - np.average(levels, weights=weights)) @ means < 0)
 
-    def _curve(self, history: History) -> Curve:
-        return cross_fitted(_fit, history, self.shrinkage)
+        def features(scores: FloatArray) -> FloatArray:
+            inside = np.clip(1 - scores if falls else scores, _EDGE, 1 - _EDGE)
+            return np.stack([np.log(inside), -np.log1p(-inside)], axis=1)
 
-
-def _fit(levels: FloatArray, means: FloatArray, weights: FloatArray) -> Curve:
-    falls = bool(weights * (levels - np.average(levels, weights=weights)) @ means < 0)
-
-    def features(scores: FloatArray) -> FloatArray:
-        inside = np.clip(1 - scores if falls else scores, _EDGE, 1 - _EDGE)
-        return np.stack([np.log(inside), -np.log1p(-inside)], axis=1)
-
-    curve, coefficients = logistic(features, levels, means, weights)
-    if (coefficients >= 0).all():
-        return curve
-    kept = int(coefficients.argmax())  # as Kull et al. do: leave out the term of the wrong sign, and fit again
-    return logistic(lambda scores: features(scores)[:, [kept]], levels, means, weights)[0]
+        curve, coefficients = logistic(features, levels, means, weights)
+        if (coefficients >= 0).all():
+            return curve
+        kept = int(coefficients.argmax())  # as Kull et al. do: leave out the term of the wrong sign, and fit again
+        return logistic(lambda scores: features(scores)[:, [kept]], levels, means, weights)[0]

@@ -1,14 +1,16 @@
-"""Cross-fitted shrinkage: how much of a fitted curve holds on episodes that it was not fitted to."""
+"""CrossFittedCalibrator: how much of a fitted curve holds on episodes that it was not fitted to."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from mise_gym.extras import require
 from mise_gym.rewards.base import FloatArray
 from mise_gym.rewards.binning import equal_mass_bins
-from mise_gym.rewards.calibrators.windowed import Curve, History
+from mise_gym.rewards.calibrators.windowed import Curve, History, WindowedCalibrator
 
 Fit = Callable[[FloatArray, FloatArray, FloatArray], Curve]
 """From levels of the score, the mean outcome at each and its weight in episodes, shape ``(B,)`` each, to a curve of E[R | s]."""
@@ -36,6 +38,31 @@ class _Levels:
         smoothing = 1 / (weights.sum() + 2)  # Platt's: one success and one failure more than were seen
         means = smoothing + (1 - 2 * smoothing) * outcomes[seen] / turns[seen]
         return fit(self.centres[seen], means, weights)
+
+
+class CrossFittedCalibrator(WindowedCalibrator):
+    """Learns c(s) from a curve that scikit-learn fits, shrunk to 0 as far as it fails to predict (``cross_fitted``).
+
+    Args:
+        window: Number of recent episodes to learn from.
+        shrinkage: How many episodes the assumption "scores say nothing" is worth. 0 trusts the cross-fit alone.
+
+    Raises:
+        ConfigError: An argument is out of range.
+        MissingExtraError: scikit-learn is not installed.
+    """
+
+    def __init__(self, window: int = 500, shrinkage: float = 10.0) -> None:
+        require("sklearn")
+        super().__init__(window, shrinkage)
+
+    @staticmethod
+    @abstractmethod
+    def fit(levels: FloatArray, means: FloatArray, weights: FloatArray) -> Curve:
+        """Return a curve of E[R | s] from levels of the score, mean outcomes and weights. Shape ``(B,)`` each."""
+
+    def _curve(self, history: History) -> Curve:
+        return cross_fitted(self.fit, history, self.shrinkage)
 
 
 def cross_fitted(fit: Fit, history: History, shrinkage: float) -> Curve:

@@ -4,11 +4,11 @@ import numpy as np
 
 from mise_gym.extras import require
 from mise_gym.rewards.base import FloatArray
-from mise_gym.rewards.calibrators.crossfit import cross_fitted
-from mise_gym.rewards.calibrators.windowed import Curve, History, WindowedCalibrator
+from mise_gym.rewards.calibrators.crossfit import CrossFittedCalibrator
+from mise_gym.rewards.calibrators.windowed import Curve
 
 
-class IsotonicCalibrator(WindowedCalibrator):
+class IsotonicCalibrator(CrossFittedCalibrator):
     """c(s) from isotonic regression: the monotone curve nearest to the outcomes.
 
     It assumes no shape but the direction, which it takes from the data: where higher scores go with worse outcomes the curve
@@ -29,17 +29,11 @@ class IsotonicCalibrator(WindowedCalibrator):
 
     name = "isotonic"
 
-    def __init__(self, window: int = 500, shrinkage: float = 10.0) -> None:
-        require("sklearn")
-        super().__init__(window, shrinkage)
-
-    def _curve(self, history: History) -> Curve:
-        return cross_fitted(_fit, history, self.shrinkage)
-
-
-def _fit(levels: FloatArray, means: FloatArray, weights: FloatArray) -> Curve:
-    rises = bool(weights * (levels - np.average(levels, weights=weights)) @ means >= 0)
-    model = require("sklearn.isotonic").IsotonicRegression(increasing=rises, out_of_bounds="clip")
-    model.fit(levels, means, sample_weight=weights)
-    heights = model.predict(levels)
-    return lambda scores: np.interp(scores, levels, heights)
+    @staticmethod
+    def fit(levels: FloatArray, means: FloatArray, weights: FloatArray) -> Curve:
+        """Fit the nearest monotone curve."""
+        rises = bool(weights * (levels - np.average(levels, weights=weights)) @ means >= 0)
+        model = require("sklearn.isotonic").IsotonicRegression(increasing=rises, out_of_bounds="clip")
+        model.fit(levels, means, sample_weight=weights)
+        heights = model.predict(levels)
+        return lambda scores: np.interp(scores, levels, heights)
