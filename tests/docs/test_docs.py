@@ -1,8 +1,8 @@
 """The generated pages are current, links lead somewhere, and everything that can be named is described."""
 
-import importlib.util
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,13 +14,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_gen", DOCS / "_gen.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def generator(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("_gen")
 
 
 def test_generated_pages_are_current(generator: ModuleType) -> None:

@@ -1,9 +1,10 @@
 """The environments' pages tell what is so: their examples replay, and their tables say what the experts do."""
 
-import importlib.util
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,13 +18,8 @@ CHEAP = ("tw-simple, rewards=dense", "easy", "human", "synthetic")
 
 
 @pytest.fixture(scope="module")
-def experts() -> Any:
-    spec = importlib.util.spec_from_file_location("docs_experts", DOCS / "_experts.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def experts(script: Callable[[str], ModuleType]) -> Any:
+    return script("_experts")
 
 
 @pytest.mark.integration
