@@ -14,7 +14,7 @@ from mise_gym.spaces import FreeText
 
 RewardMode = Literal["sparse", "dense"]
 REWARD_MODES: Final = ("sparse", "dense")
-_OF_VECTORS: Final = ("autoreset_mode", "context", "slots")
+_OF_VECTORS: Final = ("autoreset_mode", "context", "processes", "slots")
 
 
 @dataclass(frozen=True, kw_only=True)

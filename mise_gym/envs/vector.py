@@ -11,14 +11,16 @@ A slot is the place of one environment in the vector. See ``docs/environments/ve
 """
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium as gym
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from mise_gym.envs.base import TextEnv, check_arguments
 from mise_gym.envs.catalog import ENVS, TASK_ENVS
+from mise_gym.envs.process_vector import ProcessVectorEnv
 from mise_gym.errors import ConfigError
 from mise_gym.registry import Registry, unknown_name
 
@@ -34,6 +36,7 @@ def make_vector_env(  # noqa: PLR0913  # every argument is a keyword of gym.make
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     wrappers: Sequence[EnvWrapper] = (),
     slots: Sequence[Mapping[str, Any]] | None = None,
+    processes: int | None = None,
     context: str | None = None,
     max_episode_steps: int | None = None,
     **kwargs: Any,
@@ -43,12 +46,13 @@ def make_vector_env(  # noqa: PLR0913  # every argument is a keyword of gym.make
     Args:
         env_id: One of the ids of this package.
         num_envs: How many.
-        vectorization: "sync" (one after the other, in this process) or "async" (a process each).
+        vectorization: "sync" (one after the other, in this process) or "async" (in several processes).
         autoreset_mode: What happens after an episode's end: "NextStep", "SameStep" or "Disabled".
         wrappers: Applied to each environment, the first one innermost. ``gym.make_vec`` does not hand this argument on; see the
             top of this file.
         slots: Arguments of the environment that differ between the slots, one mapping each; they win over ``kwargs``. ``None``
             makes all environments alike.
+        processes: How many, for "async"; the environments are spread evenly over them. ``None`` means one per CPU core.
         context: How processes are started: "fork", "spawn", "forkserver"; ``None`` is Python's default. For "async" only.
         max_episode_steps: Step limit of each episode; here the same as ``max_turns``.
         **kwargs: Arguments of the environment, such as ``infos``.
@@ -59,7 +63,7 @@ def make_vector_env(  # noqa: PLR0913  # every argument is a keyword of gym.make
 
     Raises:
         UnknownNameError: No such vectorization or autoreset mode, or an argument that the environment does not have.
-        ConfigError: ``slots`` has not one entry per environment.
+        ConfigError: ``slots`` has not one entry per environment, or there are less than 1 processes.
     """
     modes = {mode.value: mode for mode in AutoresetMode}
     if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in modes:
@@ -76,8 +80,14 @@ def make_vector_env(  # noqa: PLR0913  # every argument is a keyword of gym.make
     if vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=mode)
     if vectorization == "async":
-        return AsyncVectorEnv(makers, shared_memory=False, context=context, autoreset_mode=mode)
+        return ProcessVectorEnv(makers, processes=_count(processes), context=context, autoreset_mode=mode)
     raise unknown_name("vectorization", vectorization, ["sync", "async"])
+
+
+def _count(processes: int | None) -> int:
+    if processes is not None and processes < 1:
+        raise ConfigError(f"processes is {processes!r}; it must be at least 1, or None for one per CPU core.")
+    return processes or os.cpu_count() or 1
 
 
 class _Slot(gym.Wrapper[Any, Any, Any, Any]):
