@@ -139,7 +139,7 @@ class TurnDecoder:
         lengths = self._cached.sum(1, keepdim=True)
         positions = (lengths + new_mask.cumsum(1) - 1).clamp(min=0)
         mask = torch.cat([self._cached, new_mask.bool()], dim=1)
-        output = self.policy.model.base_model(
+        output = self.policy.trunk(
             input_ids=new, attention_mask=mask.long(), position_ids=positions, past_key_values=self._cache, use_cache=True
         )
         counts = new_mask.sum(1)
