@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mise_gym.errors import ConfigError
 from mise_gym.extras import require
 from mise_gym.registry import unknown_name
 from mise_gym.train.ranges import check_ranges
@@ -29,7 +28,7 @@ class LoRAConfig:
     dropout: float = 0.0
     """Dropout of the adapter in the warm start; reinforcement learning has none."""
     targets: str = ALL_LINEAR
-    """Names of the layers that get one, with commas between them (q_proj,v_proj); all-linear is every one but the output layer."""
+    """Names of the layers that get one, with commas between them (q_proj,v_proj); all-linear is all but the output layer."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -46,7 +45,7 @@ class Adapter:
     """An adapter inside a model, and the handle to it.
 
     The model object stays what it was, a plain causal language model of transformers; its linear layers are replaced in place by
-    layers that add the adapter's output. The adapter's weights are float32 whatever the model's are, and start as no change at all.
+    layers that add the adapter's output. The adapter's weights are float32 whatever the model's are, and change nothing at first.
 
     Args:
         model: The model; its own weights are frozen.

@@ -104,7 +104,7 @@ class PPOLearner:
         self.train_judge = train_judge
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [w for w in policy.model.parameters() if w.requires_grad], "lr": config.learning_rate},
+                {"params": policy.trained_weights, "lr": config.learning_rate},
                 {"params": policy.value_head.parameters(), "lr": config.critic_learning_rate},
             ],
             weight_decay=0.0,

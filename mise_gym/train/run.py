@@ -32,7 +32,7 @@ from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, make_policy
+from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy
 from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect
 from mise_gym.train.text import corpus
@@ -56,11 +56,12 @@ class TrainingRun:
     Raises:
         ConfigError: The folder holds a run with other settings.
         CheckpointError: The folder's list of settings is damaged.
-        MissingExtraError: Matplotlib, which draws the pictures, is not installed.
+        MissingExtraError: Matplotlib, which draws the pictures, is not installed, or peft, if an adapter is trained.
     """
 
     def __init__(self, config: TrainConfig, *, progress: bool = True) -> None:
         require("matplotlib")  # now, and not when the training is over
+        check_placement(config)
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
         self.folder = config.run_dir
@@ -188,7 +189,9 @@ class TrainingRun:
 
     def _load(self, name: str) -> tuple[Any, Any]:
         config = self.config
-        return load_model(name, config.model_config.stored_dtype(is_trained=not config.lora.is_used), config.model_config.attention)
+        return load_model(
+            name, config.model_config.stored_dtype(is_trained=not config.lora.is_used), config.model_config.attention
+        )
 
     def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
         bar = self._bar("warm start", 0)
