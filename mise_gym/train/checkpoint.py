@@ -82,8 +82,8 @@ def check_folder(folder: Path) -> None:
 class Checkpoints:
     """The checkpoints of one run; the newest two are kept.
 
-    Each is a folder with ``model/`` (loads with ``AutoModelForCausalLM.from_pretrained``), ``tensors.pt`` (critic, optimiser and
-    torch's random generator) and ``state.json`` (iteration, calibrator, NumPy's random generator).
+    Each is a folder with ``model/`` (loads with ``AutoModelForCausalLM.from_pretrained``), ``tensors.pt`` (critic and optimiser)
+    and ``state.json`` (iteration, calibrator, NumPy's random generator).
 
     Args:
         folder: Where they are.

@@ -6,7 +6,6 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import torch
 
 from mise_gym.rewards.alarm import HackingAlarm
 from mise_gym.rewards.base import Judge, RewardBreakdown
@@ -19,7 +18,7 @@ from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOLearner
-from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -61,7 +60,6 @@ class Trainer:
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
         self.done = 0
         """Iterations finished."""
 
@@ -75,7 +73,6 @@ class Trainer:
         if newest is not None:
             tensors, state = self.checkpoints.load(newest, self.policy)
             self.learner.load_state_dict(tensors["optimizer"])
-            self.generator.set_state(tensors["generator"])
             self.rng.bit_generator.state = state["rng"]
             self.pipeline.load_state_dict(state["pipeline"])
             self.alarm.load_state_dict(state["alarm"])
@@ -97,7 +94,8 @@ class Trainer:
         config = self.config
         games = self.rng.permutation(config.games.train)[np.arange(config.ppo.episodes_per_iteration) % config.games.train]
         start = perf_counter()
-        rollout = collect(self.envs, [{"split": "train", "game": int(game)} for game in games], self.policy, self.generator)
+        tasks = [{"split": "train", "game": int(game)} for game in games]
+        rollout = collect(self.envs, tasks, self.policy, draw_seeds(self.rng, len(tasks)))
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -128,7 +126,7 @@ class Trainer:
         write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
     def _save(self) -> None:
-        tensors = {"optimizer": self.learner.state_dict(), "generator": self.generator.get_state()}
+        tensors = {"optimizer": self.learner.state_dict()}
         state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}
         self.checkpoints.save(self.done, self.policy, tensors, state)
 

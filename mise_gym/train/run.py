@@ -33,7 +33,7 @@ from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
 from mise_gym.trajectories import read_episodes, write_episodes
@@ -210,15 +210,13 @@ class TrainingRun:
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
                 envs = envs or [self._make_env("policy_commands") for _ in range(min(self.config.ppo.num_envs, heldout))]
-                generator = torch.Generator().manual_seed(
-                    int(np.random.SeedSequence([self.config.seed, EVALUATION_STREAM]).generate_state(1)[0])
-                )
+                seeds = draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout)
                 with self._bar(f"held-out games {when}, {decoding}", heldout) as bar:
                     episodes = collect(
                         envs,
                         tasks,
                         policy,
-                        generator,
+                        seeds,
                         temperature=temperature,
                         recorder_class=LabelledRecorder,
                         on_episode=bar.update,
