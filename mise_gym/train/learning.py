@@ -15,10 +15,11 @@ from mise_gym.rewards.labels import with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
+from mise_gym.train.distributed import SharedJudge, main_only, share, unshare
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOLearner
-from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
+from mise_gym.train.rollout import Rollout, TextEnvironment, collect, draw_seeds
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -49,7 +50,7 @@ class Trainer:
         seed: Sequence[int],
     ) -> None:
         arm = REWARD_ARMS[config.reward]
-        judge: Judge = SelfEvaluationJudge(policy)
+        judge: Judge = SharedJudge(SelfEvaluationJudge(policy))
         self.policy, self.envs, self.config, self.folder, self.metrics = policy, envs, config, folder, metrics
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
@@ -97,7 +98,8 @@ class Trainer:
         games = self.rng.permutation(config.games.train)[np.arange(config.ppo.episodes_per_iteration) % config.games.train]
         start = perf_counter()
         tasks = [{"split": "train", "game": int(game)} for game in games]
-        rollout = collect(self.envs, tasks, self.policy, draw_seeds(self.rng, len(tasks)))
+        played = collect(self.envs, share(tasks), self.policy, share(draw_seeds(self.rng, len(tasks))))
+        rollout = Rollout(unshare(played.episodes), unshare(played.traces))
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -122,11 +124,13 @@ class Trainer:
             )
         return rings
 
+    @main_only
     def _record(self, episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> None:
         path = self.folder / "episodes" / f"iteration-{self.done + 1:05d}.jsonl.gz"
         path.parent.mkdir(exist_ok=True)
         write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
+    @main_only
     def _save(self) -> None:
         tensors = {"optimizer": self.learner.state_dict()}
         state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}

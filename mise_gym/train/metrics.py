@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.train.distributed import main_only
 from mise_gym.types import Episode
 
 GLOSSARY: Final = {
@@ -46,7 +47,7 @@ GLOSSARY: Final = {
 
 
 class MetricsFile:
-    """Appends one JSON object per record to a file.
+    """Appends one JSON object per record to a file; of several processes only the main one writes.
 
     Args:
         path: The ``.jsonl`` file; made if it does not exist.
@@ -55,6 +56,7 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @main_only
     def rewind(self, stage: str, last_step: int) -> None:
         """Forget a stage's records after ``last_step``, and a line torn by a crash, so that a resumed run writes them once."""
         kept = [r for r in self.read() if r["stage"] != stage or r["step"] <= last_step]
@@ -62,6 +64,7 @@ class MetricsFile:
         aside.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         aside.replace(self.path)
 
+    @main_only
     def append(self, stage: str, step: int, values: dict[str, float]) -> None:
         """Write one record.
 
