@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import inspect
 import logging
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from mise_gym.train.config import TrainConfig
 
 _HELP: Final = """A run goes on where it stopped when it is called again. Settings come from --config (TOML), then from flags;
-ppo.learning_rate = 1e-4 below [ppo] in the file is --ppo.learning-rate 1e-4."""
+ppo.learning_rate = 1e-4 below [ppo] in the file is --ppo.learning-rate 1e-4. Several processes share the work of a run when
+accelerate launch or torchrun starts them as -m mise_gym train."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print what came out."""
     from mise_gym.train.config import from_mapping, load_toml
+    from mise_gym.train.distributed import is_main, joined
     from mise_gym.train.run import TrainingRun
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -53,8 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.estimate_memory:
         print(_memory_report(config))
         return 0
-    summary = TrainingRun(config, progress=not arguments.quiet).run()
-    print(_report(summary, config.run_dir))
+    with joined(int(os.environ.get("WORLD_SIZE", "1"))):
+        summary = TrainingRun(config, progress=not arguments.quiet).run()
+        if is_main():
+            print(_report(summary, config.run_dir))
     return 0
 
 
@@ -86,10 +91,11 @@ def _memory_report(config: "TrainConfig") -> str:
     lines = [f"{'':16}{shape.weights:,} weights" + (f", adapter {shape.adapter_weights:,}" if shape.adapter_weights else "")]
     lines += [f"{when:16}{name:28}{size / 1e9:9.3f} GB" for when, part in parts.items() for name, size in part.items() if size]
     lines.append(f"{'at most':44}{estimate.peak / 1e9:9.3f} GB")
+    observation, turns = config.max_observation_tokens, config.games.max_turns
     lines.append(
-        "Leave a tenth more for fragments and for what the device itself takes. An upper bound: every observation counts"
+        f"With {turns} turns in every episode and {observation} tokens in every observation, the most there can be. Leave a"
     )
-    lines.append(f"as {config.max_observation_tokens} tokens, every episode as {config.games.max_turns} turns.")
+    lines.append("tenth more for fragments and for what the device itself takes.")
     return "\n".join(lines)
 
 
@@ -121,10 +127,10 @@ def _documented_fields(config_class: Any) -> Iterator[tuple[dataclasses.Field[An
 def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
     """Return how argparse reads a field."""
     hint = get_type_hints(config_class)[field.name]
-    if hint is bool:
-        return {"action": argparse.BooleanOptionalAction}
     if get_origin(hint) is Literal:
         return {"metavar": "{" + ",".join(get_args(hint)) + "}"}  # checked with all other settings, which suggests the nearest
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
     return {"type": kinds[0], "metavar": kinds[0].__name__.upper()}
 

@@ -3,30 +3,20 @@
 import inspect
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from mise_gym.cli import main
 from mise_gym.errors import ConfigError, UnknownNameError
-from mise_gym.train.adapter import LoRAConfig
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig, from_mapping, load_toml
 from mise_gym.train.model import TinyModelConfig
-from mise_gym.train.placement import ModelConfig
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.warm_start import WarmStartConfig
 
-TABLES = {
-    "": TrainConfig,
-    "games.": GamesConfig,
-    "model_config.": ModelConfig,
-    "lora.": LoRAConfig,
-    "tiny.": TinyModelConfig,
-    "warm_start.": WarmStartConfig,
-    "ppo.": PPOConfig,
-}
+TABLES = {"": TrainConfig} | {f"{name}.": hint for name, hint in get_type_hints(TrainConfig).items() if is_dataclass(hint)}
 SETTINGS = [
     prefix + field.name for prefix, cls in TABLES.items() for field in fields(cls) if f"{field.name}." not in TABLES or prefix
 ]
