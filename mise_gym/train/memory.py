@@ -1,7 +1,7 @@
 """How much memory a run needs, computed from the shape of its model before any weights are loaded.
 
-Weights, gradients, optimiser and cache are counted exactly. Activations follow from what the blocks of Llama and Qwen2 were seen to
-keep for the backward pass; tests compare all of it with tensors.
+Weights, gradients, optimiser and cache are counted exactly. Activations follow from what the blocks of Llama and Qwen2 were
+seen to keep for the backward pass; tests compare all of it with tensors.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ KEPT: Final[Mapping[tuple[DTypeName, bool], tuple[int, int, int]]] = {
     ("bfloat16", False): (30, 9, 6),
     ("bfloat16", True): (25, 8, 4),
 }
-"""Type of numbers, whether only an adapter is trained -> bytes that one block keeps of one token for the backward pass: per unit of
-the residual stream, of the feed-forward layer, and of keys."""
+"""Type of numbers, whether only an adapter is trained -> bytes that one block keeps of one token for the backward pass: per unit
+of the residual stream, of the feed-forward layer, and of keys."""
 
 ACTION_TOKENS: Final = 16
 """What is counted for an action and the prompt signs around it."""

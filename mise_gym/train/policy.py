@@ -142,7 +142,7 @@ class LLMPolicy(nn.Module):
         rows = max(1, MAX_LOGITS // self.model.get_output_embeddings().out_features)
         if len(targets) <= rows:
             return self._token_losses(features, targets)
-        parts = zip(features.split(rows), targets.split(rows), strict=True)
+        parts = zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
         return torch.cat([checkpoint(self._token_losses, *part, use_reentrant=False) for part in parts])
 
     def _token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
