@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class Trainer:
         newest = self.checkpoints.newest()
         if newest is not None:
             tensors, state = self.checkpoints.load(newest, self.policy)
-            self.learner.load_state_dict(tensors["optimizer"])
+            self.learner.load_state_dict(tensors["learner"])
             self.generator.set_state(tensors["generator"])
             self.rng.bit_generator.state = state["rng"]
             self.pipeline.load_state_dict(state["pipeline"])
@@ -96,8 +97,7 @@ class Trainer:
             yield _postfix(values)
 
     def _iteration(self) -> dict[str, float]:
-        config = self.config
-        games = self.rng.permutation(config.games.train)[np.arange(config.ppo.episodes_per_iteration) % config.games.train]
+        games = self._draw_games()
         start = perf_counter()
         rollout = collect(self.envs, [{"split": "train", "game": int(game)} for game in games], self.policy, self.generator)
         collected = perf_counter()
@@ -111,6 +111,12 @@ class Trainer:
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
         values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
         return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
+
+    def _draw_games(self) -> Any:
+        """Return the game of each episode, every one ``group_size`` times in a row."""
+        ppo, count = self.config.ppo, self.config.games.train
+        games = self.rng.permutation(count)[np.arange(ppo.episodes_per_iteration // ppo.group_size) % count]
+        return np.repeat(games, ppo.group_size)
 
     def _is_hacked(self, values: dict[str, float]) -> bool:
         rings = self.alarm.update(values["judge/belief_mean"], values["rollout/success_rate"])
@@ -130,7 +136,7 @@ class Trainer:
         write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
     def _save(self) -> None:
-        tensors = {"optimizer": self.learner.state_dict(), "generator": self.generator.get_state()}
+        tensors = {"learner": self.learner.state_dict(), "generator": self.generator.get_state()}
         state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}
         self.checkpoints.save(self.done, self.policy, tensors, state)
 
