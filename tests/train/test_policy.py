@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mise_gym.llm.batching import pad, token_batches
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.rollout import Rollout
 
 
@@ -41,7 +41,7 @@ def test_an_output_head_with_a_bias_is_read_with_its_bias(policy: LLMPolicy) -> 
 
 
 def test_the_critic_sends_no_gradient_into_the_model(policy: LLMPolicy) -> None:
-    policy.values(policy.features(torch.tensor([[5, 6, 7]]))).sum().backward()
+    policy.values(policy.features(torch.tensor([[5, 6, 7]])), Places.of([[0, 1, 2]])).sum().backward()
 
     assert all(weights.grad is None for weights in policy.model.parameters())
     assert all(weights.grad is not None for weights in policy.value_head.parameters())

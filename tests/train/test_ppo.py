@@ -12,7 +12,8 @@ from torch import Tensor
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.train.batch import Batch, to_batch, with_hindsight
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.ppo import PPOConfig, PPOLearner, episode_beliefs, read
+from mise_gym.train.ppo import PPOConfig, PPOLearner
+from mise_gym.train.reading import episode_beliefs, read
 from mise_gym.train.rollout import Rollout
 
 ONLY_POLICY = PPOConfig(
@@ -49,8 +50,8 @@ def pay_nothing(rollout: Rollout) -> list[RewardBreakdown]:
 
 def expect_nothing(policy: LLMPolicy) -> None:
     """Make the critic say 0, so that without rewards all advantages are 0."""
-    torch.nn.init.zeros_(policy.value_head[-1].weight)
-    torch.nn.init.zeros_(policy.value_head[-1].bias)
+    torch.nn.init.zeros_(policy.value_head.head[-1].weight)
+    torch.nn.init.zeros_(policy.value_head.head[-1].bias)
 
 
 def update(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], train_judge: bool = False, **knobs: Any) -> Any:
