@@ -178,7 +178,7 @@ class TrainingRun:
         model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model(episodes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens)
+            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens, config.ppo.critic)
         if folder.exists():
             return policy
         self.metrics.rewind("warm_start", 0)
