@@ -203,16 +203,16 @@ class PPOLearner:
     def _minibatches(self, sequences: Sequence[JudgedTrace], rng: np.random.Generator) -> list[Minibatch]:
         """Divide the rollout at random, and read policy and reference as they are before the update."""
         order, size = rng.permutation(len(sequences)), self.config.minibatch_episodes
-        whole = [order[start : start + size].tolist() for start in range(0, len(order), size)]
-        shares = [share(rows) for rows in whole]
-        rows_of = [mine or rows[:1] for mine, rows in zip(shares, whole, strict=True)]  # a process without a share steps too
-        batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in rows_of]
-        weights = weights_of(batches, [bool(mine) for mine in shares])
-        with torch.no_grad():
-            return [
-                Minibatch(rows, batch, part, read(self.policy, batch), read(self.reference, batch))
-                for rows, batch, part in zip(rows_of, batches, weights, strict=True)
-            ]
+        minibatches = []
+        for start in range(0, len(order), size):
+            whole = order[start : start + size].tolist()
+            mine = share(whole)
+            rows = mine or whole[:1]  # a process without a part takes its steps with the others, at the weight 0
+            batch = to_batch(self.policy, [sequences[row] for row in rows])
+            weights = weights_of(batch, is_counted=bool(mine))
+            with torch.no_grad():
+                minibatches.append(Minibatch(rows, batch, read(self.policy, batch), read(self.reference, batch), weights))
+        return minibatches
 
     def _step_rewards(
         self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], minibatches: Sequence[Minibatch]
@@ -247,7 +247,6 @@ class PPOLearner:
         return logs
 
     def _step(self, minibatch: Minibatch, credit: Credit) -> dict[str, float]:
-        """Take one step. Every term is this process's part of the whole minibatch's, and so are the loss and its gradient."""
         config, batch, anchor = self.config, minibatch.batch, minibatch.anchor
         reading = read(self.policy, batch)
         surrogate = policy_loss(
@@ -268,10 +267,10 @@ class PPOLearner:
             "clip_fraction": surrogate.clip_fraction,
             "approx_kl": surrogate.approx_kl,
         }
-        terms = {name: term * minibatch.weights[UNITS.get(name, "decisions")] for name, term in terms.items()}
-        norm = self._descend(self._loss(terms))
-        whole = total(torch.stack([term.detach() for term in terms.values()])).tolist()
-        return {f"train/{name}": value for name, value in zip(terms, whole, strict=True)} | {"train/gradient_norm": norm}
+        parts = {name: term * minibatch.weights[UNITS.get(name, "decisions")] for name, term in terms.items()}
+        norm = self._descend(self._loss(parts))
+        whole = total(torch.stack([part.detach() for part in parts.values()]))
+        return {f"train/{name}": value for name, value in zip(parts, whole.tolist(), strict=True)} | {"train/gradient_norm": norm}
 
     def _loss(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Weigh the terms."""
@@ -286,7 +285,7 @@ class PPOLearner:
         return loss
 
     def _descend(self, loss: Tensor) -> float:
-        """Take one step of the optimiser and return the norm of the whole gradient."""
+        """Take one step of the optimiser and return the norm of the gradient; ``loss`` is this process's part of the whole."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         sum_gradients(self.policy.parameters())

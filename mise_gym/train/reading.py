@@ -45,10 +45,7 @@ def read(policy: LLMPolicy, batch: Batch) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class Minibatch:
-    """Some episodes of a rollout, and what was read from them before the update.
-
-    A process without a share holds an episode of another one instead, which does not count: all must step together.
-    """
+    """Some episodes of a rollout, or this process's part of them, and what was read from them before the update."""
 
     rows: list[int]
     """Which episodes of the rollout: this process's share."""
@@ -59,6 +56,13 @@ class Minibatch:
     """By the policy."""
     anchor: Reading
     """By the reference."""
+    weights: Mapping[str, float]
+    """Which part of the whole minibatch this is, by unit; see ``weights_of``."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the episodes are this process's part, and not one that stands in for an empty part."""
+        return self.weights["episodes"] > 0
 
     @property
     def is_counted(self) -> bool:
@@ -75,7 +79,7 @@ def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], leng
     """Undo ``Minibatch.pick``, and put the shares of all processes together.
 
     Args:
-        minibatches: This process's share of each minibatch of a rollout.
+        minibatches: All of a rollout, or this process's part of them; the parts of the others are added.
         tensors: One per minibatch. Shape of each ``(T,)``.
         lengths: Entries of each episode of the rollout.
 
@@ -84,19 +88,25 @@ def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], leng
     """
     parts: dict[int, FloatArray] = {}
     for minibatch, tensor in zip(minibatches, tensors, strict=True):
-        if minibatch.is_counted:
-            ends = np.cumsum([lengths[row] for row in minibatch.rows])[:-1]
-            parts |= zip(minibatch.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
-    everything = merge(parts)
-    return [everything[row] for row in range(len(lengths))]
+        if not minibatch.is_counted:
+            continue
+        ends = np.cumsum([lengths[row] for row in minibatch.rows])[:-1]
+        parts |= zip(minibatch.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
+    whole = merge(parts)
+    return [whole[row] for row in range(len(lengths))]
 
 
 def drift_metrics(minibatches: Sequence[Minibatch]) -> dict[str, float]:
-    """Return how far the beliefs of all processes have moved away from those of the frozen judge, on the same episodes."""
-    pairs = [(each.before.beliefs(), each.anchor.beliefs()) for each in minibatches if each.is_counted]
-    now, then = (np.concatenate(side) for side in zip(*chain.from_iterable(gather_objects(pairs)), strict=True))
-    drift = judge_drift(now, then)
+    """Return how far the beliefs have moved away from those of the frozen judge, on the same episodes."""
+    counted = [each for each in minibatches if each.is_counted]
+    mine = [(_beliefs(each.before), _beliefs(each.anchor)) for each in counted]
+    now, then = zip(*(pair for part in gather_objects(mine) for pair in part), strict=True)
+    drift = judge_drift(np.concatenate(now), np.concatenate(then))
     return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
+
+
+def _beliefs(reading: Reading) -> FloatArray:
+    return np.asarray(reading.score_logits.sigmoid().double().cpu().numpy())
 
 
 def episode_beliefs(score_logits: Tensor, batch: Batch) -> Tensor:
