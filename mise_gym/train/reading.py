@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import torch
@@ -26,10 +25,6 @@ class Reading:
     score_logits: Tensor
     """Shape ``(U,)``."""
 
-    def beliefs(self) -> FloatArray:
-        """Return P("good") of every turn. Shape ``(U,)``."""
-        return self.score_logits.sigmoid().double().cpu().numpy()
-
 
 def read(policy: LLMPolicy, batch: Batch) -> Reading:
     """Run the model once and read policy, critic and judge from it."""
@@ -48,10 +43,8 @@ class Minibatch:
     """Some episodes of a rollout, or this process's part of them, and what was read from them before the update."""
 
     rows: list[int]
-    """Which episodes of the rollout: this process's share."""
+    """Which episodes of the rollout."""
     batch: Batch
-    weights: Mapping[str, float]
-    """Unit -> which part of the whole minibatch's this is; 0 for a batch that only fills an empty share."""
     before: Reading
     """By the policy."""
     anchor: Reading
@@ -64,11 +57,6 @@ class Minibatch:
         """Whether the episodes are this process's part, and not one that stands in for an empty part."""
         return self.weights["episodes"] > 0
 
-    @property
-    def is_counted(self) -> bool:
-        """Whether the rows are this process's own."""
-        return self.weights["episodes"] > 0
-
     def pick(self, per_episode: Sequence[FloatArray]) -> Tensor:
         """Return the entries of these episodes, one after the other. Shapes ``(T_i,)`` -> ``(T,)``."""
         picked = np.concatenate([per_episode[row] for row in self.rows])
@@ -76,7 +64,7 @@ class Minibatch:
 
 
 def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[FloatArray]:
-    """Undo ``Minibatch.pick``, and put the shares of all processes together.
+    """Undo ``Minibatch.pick``.
 
     Args:
         minibatches: All of a rollout, or this process's part of them; the parts of the others are added.
