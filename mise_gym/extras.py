@@ -26,6 +26,8 @@ EXTRA_OF: Final = {
     "waitress": "webshop",
     "selenium": "browser",
     "PIL": "browser",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
 }
 """Top-level package -> the extra of mise-gym that installs it."""
 

@@ -97,6 +97,8 @@ def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
     hint = get_type_hints(config_class)[field.name]
     if get_origin(hint) is Literal:
         return {"metavar": "{" + ",".join(get_args(hint)) + "}"}  # checked with all other settings, which suggests the nearest
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
     return {"type": kinds[0], "metavar": kinds[0].__name__.upper()}
 

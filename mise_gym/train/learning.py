@@ -21,6 +21,7 @@ from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.validation import Validation
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -63,6 +64,7 @@ class Trainer:
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
+        self.validation = Validation(config.evaluation, envs, policy, folder / "best", seed)
         self.iterations = config.ppo.iterations if arm.trains_policy else 0
         """Iterations of the whole run."""
         self.done = 0
@@ -83,7 +85,8 @@ class Trainer:
             self.pipeline.load_state_dict(state["pipeline"])
             self.alarm.load_state_dict(state["alarm"])
             self.done = state["iteration"]
-        self.metrics.rewind("ppo", self.done)
+        for stage in ("ppo", "evaluation"):
+            self.metrics.rewind(stage, self.done)
         return self.done
 
     def iterate(self) -> Iterator[dict[str, str]]:
@@ -92,6 +95,8 @@ class Trainer:
             values = self._iteration()
             self.done += 1
             self.metrics.append("ppo", self.done, values)
+            if self.validation.is_due(self.done):
+                self.metrics.append("evaluation", self.done, self.validation.run(self.done))
             if self.done % self.config.checkpoint_every == 0 or self.done == self.iterations:
                 self._save()
             yield _postfix(values)
@@ -109,6 +114,8 @@ class Trainer:
         self._record(rollout.episodes, rewards)
         failed = float(sum(self.pipeline.failed.values()))
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
+        times["time/simulator_seconds"] = rollout.simulator_seconds
+        times["time/tokens_per_second"] = sum(len(trace.ids) for trace in rollout.traces) / sum(seconds.values())
         values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
         return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
 
@@ -150,4 +157,5 @@ def _postfix(values: dict[str, float]) -> dict[str, str]:
         "hindsight": f"{values['reward/hindsight_mean']:+.2f}",
         "overconf": f"{values['judge/overconfidence_failed']:+.2f}",
         "play/judge/train": "/".join(f"{100 * value / sum(seconds.values()):.0f}" for value in seconds.values()) + "%",
+        "tok/s": f"{values['time/tokens_per_second']:.0f}",
     }

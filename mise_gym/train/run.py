@@ -30,6 +30,7 @@ from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.mirrors import mirrors_of
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
@@ -42,6 +43,8 @@ from mise_gym.types import Episode
 logger = logging.getLogger(__name__)
 
 ENV_ID: Final = "mise/FTWP-v0"
+FREE_TO_CHANGE: Final = {"run_dir", "threads", "tensorboard", "wandb_project"}
+"""Settings that another call on the same folder may choose anew: they change nothing that the run finds out."""
 WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
 
 
@@ -64,7 +67,7 @@ class TrainingRun:
         self.arm = REWARD_ARMS[config.reward]
         self.folder = config.run_dir
         self.progress = progress
-        self.metrics = MetricsFile(self.folder / "metrics.jsonl")
+        self.metrics = MetricsFile(self.folder / "metrics.jsonl", mirrors_of(config))
         self.cost = self._open_folder()
 
     def run(self) -> dict[str, Any]:
@@ -74,6 +77,8 @@ class TrainingRun:
         disable_progress_bar()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
+        if self.config.deterministic:
+            torch.use_deterministic_algorithms(True)
         with self._stage("games"):
             self._make_games()
         with self._stage("demonstrations"):
@@ -86,6 +91,7 @@ class TrainingRun:
             self._train(policy)
         with self._stage("evaluation_after"):
             after = self._evaluate("after", policy)
+        self.metrics.close()
         self._draw(before["sampled"], after["sampled"])
         return self._summarise(before, after)
 
@@ -231,7 +237,7 @@ class TrainingRun:
         return evaluations
 
     def _train(self, policy: LLMPolicy) -> None:
-        """Run PPO from the newest checkpoint to the end, and leave the final model in ``model/``."""
+        """Run PPO from the newest checkpoint to the end, and leave the last model, or the best one, in ``model/``."""
         folder = self.folder / "model"
         if folder.exists():
             check_folder(folder)
@@ -246,11 +252,12 @@ class TrainingRun:
                 bar.update()
         for env in envs:
             env.close()
+        trainer.validation.restore_best()
         write_folder(folder, lambda aside: save_model(policy, aside))
 
     def _draw(self, before: Evaluation, after: Evaluation) -> None:
-        records = [record for record in self.metrics.read() if record["stage"] == "ppo"]
-        plot_success(records, before.summary()["success"], after.summary()["success"], self.folder / "success.png")
+        records, evaluations = ([r for r in self.metrics.read() if r["stage"] == stage] for stage in ("ppo", "evaluation"))
+        plot_success(records, evaluations, before.summary()["success"], after.summary()["success"], self.folder / "success.png")
         plot_rewards(records, self.folder / "rewards.png")
         plot_reliability({"before": before, "after": after}, self.folder / "reliability.png")
 
@@ -295,9 +302,9 @@ def _with_beliefs(episodes: Sequence[Episode], beliefs: Sequence[Any]) -> list[E
 
 
 def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:
-    """Name the settings in which two configurations differ; where the run lies does not count."""
+    """Name the settings in which two configurations differ, but for those that are free to change."""
     if isinstance(there, dict) and isinstance(wanted, dict):
-        keys = (there.keys() | wanted.keys()) - ({"run_dir", "threads"} if not name else set())
+        keys = (there.keys() | wanted.keys()) - (FREE_TO_CHANGE if not name else set())
         return [
             found
             for key in sorted(keys)
