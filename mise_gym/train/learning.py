@@ -104,7 +104,7 @@ class Trainer:
         start = perf_counter()
         tasks = [{"split": "train", "game": int(game)} for game in games]
         played = collect(self.envs, share(tasks), self.policy, share(draw_seeds(self.rng, len(tasks))))
-        rollout = Rollout(unshare(played.episodes), unshare(played.traces))
+        rollout = Rollout(unshare(played.episodes), unshare(played.traces), played.simulator_seconds)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -114,6 +114,7 @@ class Trainer:
         self._record(rollout.episodes, rewards)
         failed = float(sum(self.pipeline.failed.values()))
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
+        times["time/simulator_seconds"] = rollout.simulator_seconds
         times["time/tokens_per_second"] = sum(len(trace.ids) for trace in rollout.traces) / sum(seconds.values())
         values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
         return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
