@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import gymnasium as gym
@@ -16,12 +17,14 @@ from mise_gym.types import Episode
 TextEnvironment = gym.Env[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rollout:
     """Finished episodes and, in the same order, their tokens."""
 
     episodes: list[Episode]
     traces: list[TokenTrace]
+    simulator_seconds: float = 0.0
+    """Wall time spent in ``reset`` and ``step``."""
 
 
 class LiveRecorder(EpisodeRecorder):
@@ -35,7 +38,10 @@ class LiveRecorder(EpisodeRecorder):
 
     def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
         self.env = env
+        start = perf_counter()
         observation, self.info = env.reset(seed=seed, options=dict(options))
+        self.simulator_seconds = perf_counter() - start
+        """Wall time spent in ``reset`` and ``step``."""
         super().__init__(observation, self.info, seed=seed)
 
     @property
@@ -52,7 +58,9 @@ class LiveRecorder(EpisodeRecorder):
 
     def step(self, action: str) -> None:
         """Take one turn."""
+        start = perf_counter()
         step = self.env.step(action)
+        self.simulator_seconds += perf_counter() - start
         self.info = step[-1]
         self.record(action, step)
 
@@ -92,6 +100,7 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
                 on_episode()
         rollout.episodes.extend(recorder.episode() for recorder in wave)
         rollout.traces.extend(decoder.traces)
+        rollout.simulator_seconds += sum(recorder.simulator_seconds for recorder in wave)
     return rollout
 
 
