@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mise_gym.llm.batching import pad
-from mise_gym.train.decoding import TokenTrace
+from mise_gym.train.choices import pack_allowed
 from mise_gym.train.policy import LLMPolicy, Places
+from mise_gym.train.trace import TokenTrace
 from mise_gym.types import Episode
 
 
@@ -41,9 +42,9 @@ class Batch:
     decisions: Places
     """Where each decision's features are: at the token before it. Shape ``(N,)``."""
     allowed: Tensor
-    """Allowed token ids, padded with -1. Shape ``(N, A)``."""
+    """Allowed token ids, as ``choices.pack_allowed`` makes them. Shape ``(N, A)``."""
     choices: Tensor
-    """Index of the chosen token in ``allowed``. Shape ``(N,)``."""
+    """Column of the chosen token in the table that ``choices.choice_logprobs`` makes of ``allowed``. Shape ``(N,)``."""
     old_logprobs: Tensor
     """Shape ``(N,)``."""
     decision_turns: Tensor
@@ -72,17 +73,15 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     ids, _ = pad([sequence.ids for sequence in sequences], policy.tokenizer.pad_token_id or 0, device)
     decisions = [decision for trace in traces for decision in trace.decisions]
     first_turn = np.cumsum([0, *(len(trace.value_positions) for trace in traces)])
-    width = max((len(decision.allowed) for decision in decisions), default=1)
-    allowed = torch.full((len(decisions), width), -1)
-    for row, decision in enumerate(decisions):
-        allowed[row, : len(decision.allowed)] = torch.tensor(decision.allowed)
+    is_limited = all(decision.allowed is not None for decision in decisions)
+    chosen = [d.choice if is_limited else trace.ids[d.position] for trace in traces for d in trace.decisions]
     decision_turns = [first_turn[row] + d.turn for row, trace in enumerate(traces) for d in trace.decisions]
     slots = Places.of([sequence.slots for sequence in sequences])
     return Batch(
         ids=ids,
         decisions=Places.of([[d.position - 1 for d in trace.decisions] for trace in traces]),
-        allowed=allowed.to(device),
-        choices=torch.tensor([d.choice for d in decisions], dtype=torch.long, device=device),
+        allowed=pack_allowed([decision.allowed for decision in decisions]).to(device),
+        choices=torch.tensor(chosen, dtype=torch.long, device=device),
         old_logprobs=torch.tensor([d.logprob for d in decisions], device=device),
         decision_turns=torch.tensor(decision_turns, dtype=torch.long, device=device),
         states=Places.of([trace.value_positions for trace in traces]),

@@ -41,13 +41,14 @@ class LLMPolicy(nn.Module):
         model: Any Hugging Face causal language model.
         tokenizer: Its tokenizer.
         max_observation_tokens: Longest observation that the model is shown.
+        thinking: Whether it thinks before it acts.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_observation_tokens: int = 256) -> None:
+    def __init__(self, model: Any, tokenizer: Any, max_observation_tokens: int = 256, *, thinking: bool = False) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
-        self.text = EpisodeText(tokenizer, max_observation_tokens)
+        self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
         width = model.get_input_embeddings().embedding_dim
         self.value_head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
 
@@ -105,8 +106,8 @@ class LLMPolicy(nn.Module):
         """Return an episode's token ids with the hindsight questions behind it, and the positions of their slots."""
         turns = episode.transitions
         ids = self.text.opening(episode.task, turns[0].observation)
-        for turn in turns:
-            ids += self.text.action(turn.action)
+        for turn, written in zip(turns, self.text.written(episode), strict=True):
+            ids += written
             ids += self.text.observation(turn.next_observation)
         questions = self.text.hindsight([turn.action for turn in turns])
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]
