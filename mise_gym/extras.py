@@ -15,6 +15,7 @@ EXTRA_OF: Final = {
     "torch": "hf",
     "transformers": "hf",
     "tokenizers": "hf",
+    "peft": "lora",
     "sklearn": "calibration",
     "matplotlib": "plot",
     "tqdm": "judge",

@@ -95,6 +95,8 @@ def _documented_fields(config_class: Any) -> Iterator[tuple[dataclasses.Field[An
 def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
     """Return how argparse reads a field."""
     hint = get_type_hints(config_class)[field.name]
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
     if get_origin(hint) is Literal:
         return {"metavar": "{" + ",".join(get_args(hint)) + "}"}  # checked with all other settings, which suggests the nearest
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]

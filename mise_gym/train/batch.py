@@ -44,7 +44,7 @@ class Batch:
     allowed: Tensor
     """Allowed token ids, as ``choices.pack_allowed`` makes them. Shape ``(N, A)``."""
     choices: Tensor
-    """Column of the chosen token in the table that ``choices.choice_logprobs`` makes of ``allowed``. Shape ``(N,)``."""
+    """Column of the chosen token in what ``LLMPolicy.allowed_logits`` makes of ``allowed``. Shape ``(N,)``."""
     old_logprobs: Tensor
     """Shape ``(N,)``."""
     decision_turns: Tensor

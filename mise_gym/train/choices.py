@@ -27,34 +27,27 @@ def pack_allowed(allowed: Sequence[tuple[int, ...] | None]) -> Tensor:
     return torch.tensor([row + [OPEN] * (width - len(row)) for row in rows], dtype=torch.long).reshape(-1, width)
 
 
-def choice_logprobs(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Return the log-probabilities of the tokens among which each decision chose.
+def limit(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Return the logits of a whole vocabulary with ``-inf`` where a token is not allowed.
 
     Args:
-        logits: Next-token logits. Shape ``(N, V)``.
+        logits: Shape ``(N, V)``.
         allowed: As ``pack_allowed`` makes it. Shape ``(N, A)``.
 
     Returns:
-        Shape ``(N, A)``, in the order of ``allowed``, if every decision was limited; otherwise ``(N, V)``, in the order of the
-        vocabulary. ``-inf`` where nothing could be chosen.
+        Shape ``(N, V)``.
 
     Example:
-        >>> logits = torch.zeros(2, 8)
-        >>> choice_logprobs(logits, pack_allowed([(3, 5), (1, 2)])).exp()[0].tolist()
-        [0.5, 0.5]
-        >>> choice_logprobs(logits, pack_allowed([(3, 5), None])).exp()[1].tolist()
-        [0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125]
+        >>> limit(torch.zeros(2, 4), pack_allowed([(3, 1), None])).tolist()
+        [[-inf, 0.0, -inf, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
     is_open = allowed[:, 0] == OPEN
-    if not is_open.any():
-        return logits.gather(1, allowed.clamp(min=0)).masked_fill(allowed == OPEN, -torch.inf).log_softmax(-1)
     if is_open.all():
-        return logits.log_softmax(-1)
-    limited = (~is_open).nonzero().squeeze(1)
-    tokens = allowed[limited]
+        return logits
+    rows, columns = (allowed != OPEN).nonzero(as_tuple=True)
     is_allowed = is_open[:, None].repeat(1, logits.shape[1])
-    is_allowed[limited[:, None].expand_as(tokens)[tokens != OPEN], tokens[tokens != OPEN]] = True
-    return logits.masked_fill(~is_allowed, -torch.inf).log_softmax(-1)
+    is_allowed[rows, allowed[rows, columns]] = True
+    return logits.masked_fill(~is_allowed, -torch.inf)
 
 
 def sample(logprobs: Tensor, uniforms: Tensor, temperature: float) -> Tensor:

@@ -10,7 +10,9 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
+from mise_gym.train.adapter import LoRAConfig
 from mise_gym.train.model import TinyModelConfig
+from mise_gym.train.placement import ModelConfig
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.warm_start import WarmStartConfig
@@ -83,6 +85,8 @@ class TrainConfig:
     threads: int | None = None
     """CPU threads of torch; none leaves torch's choice."""
     games: GamesConfig = field(default_factory=GamesConfig)
+    model_config: ModelConfig = field(default_factory=ModelConfig)
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
     tiny: TinyModelConfig = field(default_factory=TinyModelConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mise_gym.llm.batching import pad
-from mise_gym.train.choices import choice_logprobs, pack_allowed, sample
+from mise_gym.train.choices import pack_allowed, sample
 from mise_gym.train.forms import CommandForm, Form, FormOf
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.trace import Decision, TokenTrace
@@ -107,7 +107,7 @@ class TurnDecoder:
         places = list(choosing)
         allowed = [form.allowed() for form in choosing.values()]
         features = self._features if len(places) == len(self._running) else self._features[places]
-        logprobs = choice_logprobs(self.policy.logits(features), pack_allowed(allowed).to(features.device))
+        logprobs = self.policy.allowed_logits(features, pack_allowed(allowed).to(features.device)).log_softmax(-1)
         uniforms = torch.tensor([self._rngs[self._running[place]].random() for place in places], dtype=torch.float64)
         columns = sample(logprobs, uniforms, self.temperature)
         chosen = logprobs.gather(1, columns[:, None]).squeeze(1).tolist()
@@ -126,7 +126,7 @@ class TurnDecoder:
         lengths = self._cached.sum(1, keepdim=True)
         positions = (lengths + new_mask.cumsum(1) - 1).clamp(min=0)
         mask = torch.cat([self._cached, new_mask.bool()], dim=1)
-        output = self.policy.model.base_model(
+        output = self.policy.trunk(
             input_ids=new, attention_mask=mask.long(), position_ids=positions, past_key_values=self._cache, use_cache=True
         )
         counts = new_mask.sum(1)

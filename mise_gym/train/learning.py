@@ -16,7 +16,7 @@ from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.trajectories import write_episodes
@@ -30,7 +30,7 @@ class Trainer:
 
     Args:
         policy: The warm-started policy.
-        reference: A copy of it, which stays as it is.
+        reference: The policy as it is now, for good: ``reference_of(policy)``.
         envs: Training environments.
         config: The run's settings.
         folder: The run's folder; checkpoints and episodes go there.
@@ -41,7 +41,7 @@ class Trainer:
     def __init__(  # noqa: PLR0913  # the parts of a run, each used once
         self,
         policy: LLMPolicy,
-        reference: LLMPolicy,
+        reference: Reader,
         envs: Sequence[TextEnvironment],
         config: TrainConfig,
         folder: Path,

@@ -55,7 +55,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
 
 
-def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int) -> Any:
+def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int, attention: str | None = None) -> Any:
     """Build a Llama-shaped causal language model with random weights drawn from ``seed``.
 
     Weights have the standard deviation 1 / sqrt(width). Llama's own 0.02 is made for wide models: at a width of 96 it leaves
@@ -76,6 +76,7 @@ def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int) -> Any:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=attention,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mise_gym.llm.batching import pad, token_batches
+from mise_gym.train.adapter import Adapter
+from mise_gym.train.choices import OPEN, limit
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
 
@@ -31,6 +33,26 @@ class Places:
         )
 
 
+class Reader(Protocol):
+    """What the update reads from a policy, or from what the policy was before."""
+
+    def features(self, ids: Tensor) -> Tensor:
+        """Return the last hidden states of right-padded sequences. Shape ``(B, S)`` -> ``(B, S, D)``."""
+        ...
+
+    def allowed_logits(self, features: Tensor, allowed: Tensor) -> Tensor:
+        """Return the logits of allowed tokens. Shapes ``(N, D)`` and ``(N, A)`` -> ``(N, A)``, or ``(N, V)`` if any was free."""
+        ...
+
+    def score_logits(self, features: Tensor) -> Tensor:
+        """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
+        ...
+
+    def values(self, features: Tensor) -> Tensor:
+        """Return the critic's value of states. Shape ``(N, D)`` -> ``(N,)``."""
+        ...
+
+
 class LLMPolicy(nn.Module):
     """A language model with a critic on its features.
 
@@ -41,16 +63,29 @@ class LLMPolicy(nn.Module):
         model: Any Hugging Face causal language model.
         tokenizer: Its tokenizer.
         max_observation_tokens: Longest observation that the model is shown.
+        computes_in_bfloat16: Whether the transformer computes in bfloat16 where weights are kept in float32. Logits, values and
+            beliefs are float32 in any case.
         thinking: Whether it thinks before it acts.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_observation_tokens: int = 256, *, thinking: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_observation_tokens: int = 256,
+        *,
+        computes_in_bfloat16: bool = False,
+        thinking: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
+        self.adapter: Adapter | None = None
+        """The adapter inside ``model`` that is trained in place of its weights, if there is one."""
+        self.computes_in_bfloat16 = computes_in_bfloat16
         self.tokenizer = tokenizer
         self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
         width = model.get_input_embeddings().embedding_dim
-        self.value_head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+        self.value_head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1)).to(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -67,19 +102,52 @@ class LLMPolicy(nn.Module):
 
         Padding on the right needs no mask: attention is causal, and nothing is read at padded places.
         """
-        return self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+        return self.trunk(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+
+    def trunk(self, **inputs: Any) -> Any:
+        """Run the transformer without its output layer, with checkpointing where a gradient is wanted.
+
+        Args:
+            inputs: What a transformers model takes; its output is returned.
+        """
+        if self.model.training != torch.is_grad_enabled():  # transformers checkpoints, and forgets its cache, only in training
+            self.model.train(torch.is_grad_enabled())
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.computes_in_bfloat16):
+            return self.model.base_model(**inputs)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return next-token logits, in float32. Shape ``(N, D)`` -> ``(N, V)``."""
-        return self.model.get_output_embeddings()(features).float()  # type: ignore[no-any-return]
+        """Return the logits of the whole vocabulary, in float32. Shape ``(N, D)`` -> ``(N, V)``."""
+        head = self.model.get_output_embeddings()
+        return self._logits_of(features, head.weight, head.bias)
+
+    def allowed_logits(self, features: Tensor, allowed: Tensor) -> Tensor:
+        """Return the logits of allowed tokens, in float32, without those of the rest of the vocabulary if none was free.
+
+        Args:
+            features: Shape ``(N, D)``.
+            allowed: As ``choices.pack_allowed`` makes it. Shape ``(N, A)``.
+
+        Returns:
+            Shape ``(N, A)``, in the order of ``allowed``, if every decision was limited; otherwise ``(N, V)``, in the order of
+            the vocabulary. ``-inf`` where nothing could be chosen.
+        """
+        if (allowed[:, 0] == OPEN).any():
+            return limit(self.logits(features), allowed)
+        head = self.model.get_output_embeddings()
+        tokens, columns = allowed.clamp(min=0).unique(return_inverse=True)
+        logits = self._logits_of(features, head.weight[tokens], None if head.bias is None else head.bias[tokens])
+        return logits.gather(1, columns).masked_fill(allowed < 0, -torch.inf)
 
     def score_logits(self, features: Tensor) -> Tensor:
         """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
         head = self.model.get_output_embeddings()
         pair = torch.tensor([self.text.good_id, self.text.bad_id], device=features.device)
-        bias = None if head.bias is None else head.bias[pair]
-        good, bad = nn.functional.linear(features, head.weight[pair], bias).float().unbind(-1)
+        good, bad = self._logits_of(features, head.weight[pair], None if head.bias is None else head.bias[pair]).unbind(-1)
         return good - bad
+
+    def _logits_of(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply rows of the output layer in float32: rounded to bfloat16, a logit of 20 would be off by up to 0.06."""
+        return nn.functional.linear(features.float(), weight.float(), None if bias is None else bias.float())
 
     def values(self, features: Tensor) -> Tensor:
         """Return the critic's value of states. Shape ``(N, D)`` -> ``(N,)``; no gradient reaches the trunk."""

@@ -13,7 +13,7 @@ from mise_gym.rewards.metrics import judge_drift
 from mise_gym.train.advantages import gae
 from mise_gym.train.batch import Batch, JudgedTrace, TurnTargets, to_batch, with_hindsight
 from mise_gym.train.losses import bernoulli_kl, calibration_reward, entropy, policy_loss, reference_kl, value_loss
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.rollout import Rollout
 
@@ -76,11 +76,10 @@ class Reading:
     """Shape ``(T,)``."""
 
 
-def read(policy: LLMPolicy, batch: Batch) -> Reading:
+def read(policy: Reader, batch: Batch) -> Reading:
     """Run the model once and read policy, critic and judge from it."""
     features = policy.features(batch.ids)
-    logits = policy.logits(features[batch.decisions.rows, batch.decisions.columns])
-    allowed_logits = logits.gather(1, batch.allowed.clamp(min=0)).masked_fill(batch.allowed < 0, -torch.inf)
+    allowed_logits = policy.allowed_logits(features[batch.decisions.rows, batch.decisions.columns], batch.allowed)
     return Reading(
         allowed_logits.log_softmax(-1),
         policy.values(features[batch.states.rows, batch.states.columns]),
@@ -93,19 +92,19 @@ class PPOLearner:
 
     Args:
         policy: Trained in place.
-        reference: A frozen copy from before reinforcement learning; anchors actions and beliefs.
+        reference: The policy from before reinforcement learning, as ``reference_of`` returns it; anchors actions and beliefs.
         config: The knobs.
         train_judge: Whether r^C trains the self-evaluation.
     """
 
-    def __init__(self, policy: LLMPolicy, reference: LLMPolicy, config: PPOConfig, *, train_judge: bool) -> None:
+    def __init__(self, policy: LLMPolicy, reference: Reader, config: PPOConfig, *, train_judge: bool) -> None:
         self.policy = policy
-        self.reference = reference.requires_grad_(False)
+        self.reference = reference
         self.config = config
         self.train_judge = train_judge
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": policy.model.parameters(), "lr": config.learning_rate},
+                {"params": [w for w in policy.model.parameters() if w.requires_grad], "lr": config.learning_rate},
                 {"params": policy.value_head.parameters(), "lr": config.critic_learning_rate},
             ],
             weight_decay=0.0,

@@ -3,7 +3,6 @@
 games -> demonstrations -> warm start -> evaluation before -> PPO -> evaluation after -> pictures and summary
 """
 
-import copy
 import json
 import logging
 import resource
@@ -33,6 +32,8 @@ from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, make_policy
+from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
@@ -168,23 +169,28 @@ class TrainingRun:
         folder = self.folder / "warm_start"
         if folder.exists():
             check_folder(folder)
-        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model(episodes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens)
-        if folder.exists():
-            return policy
-        self.metrics.rewind("warm_start", 0)
-        self._prepare(policy, episodes)
-        write_folder(folder, lambda aside: save_model(policy, aside))
+        model, tokenizer = self._load(str(folder)) if folder.exists() else self._fresh_model(episodes)
+        policy = make_policy(model, tokenizer, config)
+        if not folder.exists():
+            self.metrics.rewind("warm_start", 0)
+            with adapter_for_the_warm_start(policy, config):
+                self._prepare(policy, episodes)
+            write_folder(folder, lambda aside: save_model(policy, aside))
+        add_adapter(policy, config, folder)
         return policy
 
     def _fresh_model(self, episodes: Sequence[Episode]) -> tuple[Any, Any]:
         config = self.config
         if config.model is not None:
-            return load_model(config.model)
+            return self._load(config.model)
         tokenizer = train_tokenizer(corpus(episodes), config.tiny.vocab_size)
-        return build_tiny_model(tokenizer, config.tiny, config.seed), tokenizer
+        return build_tiny_model(tokenizer, config.tiny, config.seed, config.model_config.attention), tokenizer
+
+    def _load(self, name: str) -> tuple[Any, Any]:
+        config = self.config
+        return load_model(
+            name, config.model_config.stored_dtype(is_trained=not config.lora.is_used), config.model_config.attention
+        )
 
     def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
         bar = self._bar("warm start", 0)
@@ -237,7 +243,7 @@ class TrainingRun:
             return
         envs = [self._make_env() for _ in range(self.config.ppo.num_envs)]
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
+        trainer = Trainer(policy, reference_of(policy), envs, self.config, self.folder, self.metrics, seed)
         with self._bar("PPO", self.config.ppo.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)

@@ -5,8 +5,8 @@ One episode reads::
     <bos> TASK OBSERVATION_0 > ACTION_0 newline OBSERVATION_1 > ACTION_1 newline ...
     Hindsight: ACTION_0 : ? newline ACTION_1 : ? newline ...
 
-With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``. In the hindsight
-questions there are only the actions.
+With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``. The
+hindsight questions repeat only the actions.
 
 Each ``?`` is a slot: the probability of the word "good" against "bad" there is the belief that this turn was part of a successful
 attempt. Nothing is written into the slots, so one forward pass reads all beliefs and none depends on another.
@@ -25,10 +25,11 @@ HINDSIGHT_HEADING: Final = "\nHindsight:\n"
 GOOD: Final = " good"
 BAD: Final = " bad"
 ACTION_LABEL: Final = "Action:"
-THINKING_INSTRUCTION: Final = "Before each command think in a few words. Then write the command on a line of its own, like this: Action: look"
+THINKING_INSTRUCTION: Final = (
+    "Before each command think in a few words. Then write it on a line of its own, like this: Action: look"
+)
 WRITTEN: Final = "written"
-"""Key in ``Episode.extra``: per turn ``text``, ``ids`` and ``is_malformed`` of what the policy wrote, where that is more than the
-action."""
+"""Key in ``Episode.extra``: ``text``, ``ids`` and ``is_malformed`` of each turn, where the policy wrote more than the action."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,9 @@ def warm_start(
     examples = [_example(policy, episode) for episode in episodes]
     updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
     total = config.epochs * updates_per_epoch
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        [weights for weights in policy.model.parameters() if weights.requires_grad], lr=config.learning_rate, weight_decay=0.01
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
     for done in range(total):
         if done % updates_per_epoch == 0:
