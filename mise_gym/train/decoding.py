@@ -31,7 +31,7 @@ class TurnDecoder:
         form_of: Starts the form of a turn: what may be written in it.
     """
 
-    def __init__(  # noqa: PLR0913  # four are those of every writer
+    def __init__(
         self,
         policy: LLMPolicy,
         openings: Sequence[list[int]],

@@ -18,7 +18,9 @@ from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOLearner
+from mise_gym.train.rescoring import rescored
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
+from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -36,6 +38,7 @@ class Trainer:
         folder: The run's folder; checkpoints and episodes go there.
         metrics: Where metrics go.
         seed: Seed sequence of everything drawn at random.
+        writers: What writes the actions; ``None`` makes it from the settings.
     """
 
     def __init__(  # noqa: PLR0913  # the parts of a run, each used once
@@ -47,10 +50,12 @@ class Trainer:
         folder: Path,
         metrics: MetricsFile,
         seed: Sequence[int],
+        writers: Writers | None = None,
     ) -> None:
         arm = REWARD_ARMS[config.reward]
         judge: Judge = SelfEvaluationJudge(policy)
         self.policy, self.envs, self.config, self.folder, self.metrics = policy, envs, config, folder, metrics
+        self.writers = writers or make_writers(config)
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
             arm.calibrator,
@@ -95,7 +100,10 @@ class Trainer:
         games = self.rng.permutation(config.games.train)[np.arange(config.ppo.episodes_per_iteration) % config.games.train]
         start = perf_counter()
         tasks = [{"split": "train", "game": int(game)} for game in games]
-        rollout = collect(self.envs, tasks, self.policy, draw_seeds(self.rng, len(tasks)))
+        self.writers.sync(self.policy, self.done)
+        rollout = collect(self.envs, tasks, self.policy, draw_seeds(self.rng, len(tasks)), begin=self.writers.begin)
+        if config.old_logprobs == "learner":
+            rollout = rescored(self.policy, rollout)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)

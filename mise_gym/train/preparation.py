@@ -29,6 +29,7 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
             tokenizer,
             config.max_observation_tokens,
             computes_in_bfloat16=config.model_config.dtype == "bfloat16",
+            thinking=config.thinking,
         )
 
 

@@ -86,7 +86,7 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
         policy: Writes the actions.
         seeds: One per task, at least 0: randomness of the environment and of sampling.
         temperature: 1 samples from the policy, 0 is greedy.
-        begin: Starts what writes the actions; the default chooses among the admissible commands, which the environments must list.
+        begin: Starts what writes the actions; the default chooses among the admissible commands, which then must be listed.
         recorder_class: What plays and records one episode.
         on_episode: Called after each finished episode, for progress bars.
     """

@@ -7,7 +7,7 @@ import json
 import logging
 import resource
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -37,6 +37,7 @@ from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
+from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 
@@ -81,12 +82,13 @@ class TrainingRun:
             episodes = self._demonstrations()
         with self._stage("warm_start"):
             policy = self._warm_started(episodes)
-        with self._stage("evaluation_before"):
-            before = self._evaluate("before", policy)
-        with self._stage("ppo"):
-            self._train(policy)
-        with self._stage("evaluation_after"):
-            after = self._evaluate("after", policy)
+        with closing(make_writers(self.config)) as writers:
+            with self._stage("evaluation_before"):
+                before = self._evaluate("before", policy, writers)
+            with self._stage("ppo"):
+                self._train(policy, writers)
+            with self._stage("evaluation_after"):
+                after = self._evaluate("after", policy, writers)
         self._draw(before["sampled"], after["sampled"])
         return self._summarise(before, after)
 
@@ -206,7 +208,7 @@ class TrainingRun:
         with bar:
             warm_start(policy, episodes, self.config.warm_start, rng, show)
 
-    def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
+    def _evaluate(self, when: str, policy: LLMPolicy, writers: Writers) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
         tasks = [{"split": "valid", "game": game} for game in range(heldout)]
@@ -216,6 +218,7 @@ class TrainingRun:
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
                 envs = envs or [self._make_env("policy_commands") for _ in range(min(self.config.ppo.num_envs, heldout))]
+                writers.sync(policy, 0)
                 seeds = draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout)
                 with self._bar(f"held-out games {when}, {decoding}", heldout) as bar:
                     episodes = collect(
@@ -224,6 +227,7 @@ class TrainingRun:
                         policy,
                         seeds,
                         temperature=temperature,
+                        begin=writers.begin,
                         recorder_class=LabelledRecorder,
                         on_episode=bar.update,
                     ).episodes
@@ -234,7 +238,7 @@ class TrainingRun:
             env.close()
         return evaluations
 
-    def _train(self, policy: LLMPolicy) -> None:
+    def _train(self, policy: LLMPolicy, writers: Writers) -> None:
         """Run PPO from the newest checkpoint to the end, and leave the final model in ``model/``."""
         folder = self.folder / "model"
         if folder.exists():
@@ -243,7 +247,7 @@ class TrainingRun:
             return
         envs = [self._make_env() for _ in range(self.config.ppo.num_envs)]
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, reference_of(policy), envs, self.config, self.folder, self.metrics, seed)
+        trainer = Trainer(policy, reference_of(policy), envs, self.config, self.folder, self.metrics, seed, writers)
         with self._bar("PPO", self.config.ppo.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)
