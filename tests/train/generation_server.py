@@ -17,12 +17,12 @@ class GenerationServer:
     """Serves completions.
 
     Args:
-        policy: Whose tokens they are; a copy of its own, into which adapters are loaded.
+        policy: Whose tokens they are; a copy of its own, into which adapters are loaded. ``None`` serves no model.
         faults: Status of the first answers, before all goes well.
         has_token_ids: Whether it tells token ids.
     """
 
-    def __init__(self, policy: LLMPolicy, *, faults: Sequence[int] = (), has_token_ids: bool = True) -> None:
+    def __init__(self, policy: LLMPolicy | None, *, faults: Sequence[int] = (), has_token_ids: bool = True) -> None:
         self.policy = policy
         self.faults = list(faults)
         self.has_token_ids = has_token_ids
@@ -62,6 +62,8 @@ class GenerationServer:
         self.requests.append((path, body))
         if self.faults:
             return self.faults.pop(0), {"error": "as planned"}
+        if self.policy is None:
+            return 404, {"error": "There is no model."}
         if path == "/v1/load_lora_adapter":
             assert self.policy.adapter is not None
             self.policy.adapter.load(Path(body["lora_path"]))
@@ -72,16 +74,16 @@ class GenerationServer:
             return 200, "Success"
         if body["model"] not in ("base", *self.adapters):
             return 404, {"error": f"The model {body['model']} does not exist."}
-        return 200, self._complete(body)
+        return 200, self._complete(self.policy, body)
 
     @torch.no_grad()
-    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _complete(self, policy: LLMPolicy, body: dict[str, Any]) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(body["seed"])
-        tokenizer = self.policy.tokenizer
+        tokenizer = policy.tokenizer
         ids: list[int] = []
         logprobs = []
         while len(ids) < body["max_tokens"] and not any(stop in tokenizer.decode(ids) for stop in body["stop"]):
-            logits = self.policy.logits(self.policy.features(torch.tensor([body["prompt"] + ids]))[0, -1:])[0]
+            logits = policy.logits(policy.features(torch.tensor([body["prompt"] + ids]))[0, -1:])[0]
             chosen = logits.log_softmax(-1)
             greedy = body["temperature"] == 0
             ids.append(int(chosen.argmax() if greedy else torch.multinomial(chosen.exp(), 1, generator=generator)))

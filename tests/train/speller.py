@@ -23,8 +23,8 @@ Speller = Callable[[bool], LLMPolicy]
 def make_speller(tokenizer: Any, *, thinking: bool) -> LLMPolicy:
     policy = LLMPolicy(build_tiny_model(tokenizer, TINY, seed=0), tokenizer, max_observation_tokens=48, thinking=thinking)
     rng = np.random.default_rng(0)
-    config = WarmStartConfig(epochs=10, learning_rate=2e-2)
-    warm_start(policy, [demonstration(game, rng) for game in range(16)], config, rng, lambda *_: None)
+    config = WarmStartConfig(epochs=16, learning_rate=2e-2)
+    warm_start(policy, [demonstration(game, rng) for game in range(24)], config, rng, lambda *_: None)
     return policy
 
 
