@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mise_gym.errors import ConfigError
 from mise_gym.extras import require
 from mise_gym.registry import unknown_name
 from mise_gym.train.ranges import check_ranges
@@ -29,7 +28,7 @@ class LoRAConfig:
     dropout: float = 0.0
     """Dropout of the adapter in the warm start; reinforcement learning has none."""
     targets: str = ALL_LINEAR
-    """Names of the layers that get one, with commas between them (q_proj,v_proj); all-linear is every one but the output layer."""
+    """Names of the layers that get one, with commas between them (q_proj,v_proj); all-linear is all but the output layer."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -46,7 +45,7 @@ class Adapter:
     """An adapter inside a model, and the handle to it.
 
     The model object stays what it was, a plain causal language model of transformers; its linear layers are replaced in place by
-    layers that add the adapter's output. The adapter's weights are float32 whatever the model's are, and start as no change at all.
+    layers that add the adapter's output. The adapter's weights are float32 whatever the model's are, and change nothing at first.
 
     Args:
         model: The model; its own weights are frozen.
@@ -65,7 +64,7 @@ class Adapter:
             r=config.rank,
             lora_alpha=config.alpha,
             lora_dropout=config.dropout if has_dropout else 0.0,
-            target_modules=_targets(model, config.targets),
+            target_modules=sorted({name for name, _ in adapted_layers(model, config.targets)}),
             task_type="CAUSAL_LM",
         )
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -110,14 +109,22 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     return adapted.merge_and_unload(safe_merge=True)
 
 
-def _targets(model: Any, names: str) -> str | list[str]:
-    if names == ALL_LINEAR:
-        return names
+def adapted_layers(model: Any, targets: str) -> list[tuple[str, nn.Linear]]:
+    """Return the layers of a model that get an adapter, each with the last part of its name.
+
+    Args:
+        model: A causal language model without an adapter.
+        targets: As ``LoRAConfig.targets``.
+
+    Raises:
+        UnknownNameError: The model has no such layer.
+    """
     head = model.get_output_embeddings()  # read row by row, past any adapter
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head]
-    known = {name.rpartition(".")[2] for name in linear}
-    wanted = [name.strip() for name in names.split(",")]
+    linear = [(name.rpartition(".")[2], module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    linear = [(name, module) for name, module in linear if module is not head]
+    known = sorted({name for name, _ in linear})
+    wanted = known if targets == ALL_LINEAR else [name.strip() for name in targets.split(",")]
     for name in wanted:
         if name not in known:
-            raise unknown_name("layer for lora.targets", name, sorted(known))
-    return wanted
+            raise unknown_name("layer for lora.targets", name, known)
+    return [(name, layer) for name, layer in linear if name in wanted]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,9 +11,13 @@ from torch import Tensor
 
 from mise_gym.llm.batching import pad
 from mise_gym.train.choices import pack_allowed
+from mise_gym.train.distributed import total
 from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.trace import TokenTrace
 from mise_gym.types import Episode
+
+UNITS: Final = {"value_loss": "turns", "anchor_kl": "turns", "calibration_reward": "episodes"}
+"""Term of the loss -> what it is a mean over; all others are means over decisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,11 @@ class TurnTargets:
 
     advantages: NDArray[np.float64]
     value_targets: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, episodes: Sequence["TurnTargets"]) -> "TurnTargets":
+        """Put the targets of some episodes one behind the other."""
+        return cls(np.concatenate([one.advantages for one in episodes]), np.concatenate([one.value_targets for one in episodes]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +99,23 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
         slot_episodes=slots.rows.to(device),
         outcomes=torch.tensor([sequence.outcome for sequence in sequences], dtype=torch.float32, device=device),
     )
+
+
+def weights_of(batches: Sequence[Batch], is_counted: Sequence[bool]) -> list[dict[str, float]]:
+    """Return, unit by unit, which part of each minibatch this process holds; 1 where there is one process.
+
+    Weighted by it, the means over a process's batch add up, over processes, to the mean over the whole minibatch.
+
+    Args:
+        batches: This process's part of each minibatch.
+        is_counted: False for one that only fills the place of an empty part; its weights are 0.
+    """
+    sizes = [(len(batch.choices), len(batch.slot_episodes), len(batch.outcomes)) for batch in batches]
+    mine = torch.tensor(sizes, dtype=torch.float64) * torch.tensor(is_counted)[:, None]
+    parts = mine / total(mine.to(batches[0].ids.device, copy=True)).cpu().clamp(min=1)
+    return [dict(zip(("decisions", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]
+
+
+def weighted(term: Tensor, weight: float) -> Tensor:
+    """Return ``weight * term``; 0 for the weight 0, even where the term is a mean over nothing."""
+    return term * weight if weight else term.nan_to_num() * 0

@@ -61,18 +61,11 @@ def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int, attenti
     Weights have the standard deviation 1 / sqrt(width). Llama's own 0.02 is made for wide models: at a width of 96 it leaves
     attention so flat that copying from the recipe is found ten times later or never (``docs/log.md``).
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    shape = LlamaConfig(
+    shape = tiny_shape(
+        config,
         vocab_size=len(tokenizer),
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        num_key_value_heads=config.num_heads,
-        max_position_embeddings=config.max_tokens,
-        tie_word_embeddings=True,
-        initializer_range=config.hidden_size**-0.5,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -81,3 +74,20 @@ def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int, attenti
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(shape)
+
+
+def tiny_shape(config: TinyModelConfig, **more: Any) -> Any:
+    """Return transformers' configuration of the tiny model; ``more`` goes into it."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+        max_position_embeddings=config.max_tokens,
+        tie_word_embeddings=True,
+        initializer_range=config.hidden_size**-0.5,
+        **more,
+    )

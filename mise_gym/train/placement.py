@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mise_gym.errors import ConfigError
+from mise_gym.train.ranges import check_ranges
 
 DTypeName = Literal["float32", "bfloat16"]
 AttentionName = Literal["sdpa", "eager", "flash_attention_2"]
@@ -24,9 +25,13 @@ class ModelConfig:
     """Implementation of attention; flash_attention_2 needs bfloat16, a GPU and the package flash-attn."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: a third more time, far less memory."""
+    max_tokens_per_pass: int = 16_384
+    """Most tokens, padding included, that go through the model at once in training; a larger minibatch is read in several
+    passes, of which the gradients are added up."""
 
     def __post_init__(self) -> None:
-        """Check that flash attention gets the numbers it can work with."""
+        """Check ranges, and that flash attention gets the numbers it can work with."""
+        check_ranges("model_config", self, "max_tokens_per_pass", least=1)
         if self.attention == "flash_attention_2" and self.dtype != "bfloat16":
             raise ConfigError(
                 f"model_config.attention is 'flash_attention_2' and model_config.dtype is {self.dtype!r}; it works in bfloat16 "
@@ -92,5 +97,5 @@ def without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010  # torch's types allow modules only

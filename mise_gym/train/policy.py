@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.choices import OPEN, limit
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
+
+MAX_LOGITS: Final = 2**26
+"""A quarter of a gigabyte in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,9 @@ class LLMPolicy(nn.Module):
         model: Any Hugging Face causal language model.
         tokenizer: Its tokenizer.
         max_observation_tokens: Longest observation that the model is shown.
-        computes_in_bfloat16: Whether the transformer computes in bfloat16 where weights are kept in float32. Logits, values and
-            beliefs are float32 in any case.
+        computes_in_bfloat16: Whether the transformer computes in bfloat16 where weights are kept in float32. Values, beliefs and
+            the logits of allowed tokens are float32 in any case.
+        max_tokens_per_pass: Most tokens, padding included, that ``self_evaluate`` and the learners read at once.
         thinking: Whether it thinks before it acts.
     """
 
@@ -75,6 +80,7 @@ class LLMPolicy(nn.Module):
         max_observation_tokens: int = 256,
         *,
         computes_in_bfloat16: bool = False,
+        max_tokens_per_pass: int = 16_384,
         thinking: bool = False,
     ) -> None:
         super().__init__()
@@ -82,6 +88,7 @@ class LLMPolicy(nn.Module):
         self.adapter: Adapter | None = None
         """The adapter inside ``model`` that is trained in place of its weights, if there is one."""
         self.computes_in_bfloat16 = computes_in_bfloat16
+        self.max_tokens_per_pass = max_tokens_per_pass
         self.tokenizer = tokenizer
         self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
         width = model.get_input_embeddings().embedding_dim
@@ -91,6 +98,11 @@ class LLMPolicy(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device  # type: ignore[no-any-return]  # transformers is untyped
+
+    @property
+    def trained_weights(self) -> list[nn.Parameter]:
+        """The weights of the language model that are trained: all of them, or the adapter's."""
+        return [weights for weights in self.model.parameters() if weights.requires_grad]
 
     @property
     def max_tokens(self) -> int:
@@ -116,9 +128,28 @@ class LLMPolicy(nn.Module):
             return self.model.base_model(**inputs)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return the logits of the whole vocabulary, in float32. Shape ``(N, D)`` -> ``(N, V)``."""
-        head = self.model.get_output_embeddings()
-        return self._logits_of(features, head.weight, head.bias)
+        """Return the logits of the whole vocabulary. Shape ``(N, D)`` -> ``(N, V)``; computed as the transformer computes."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.computes_in_bfloat16):
+            return self.model.get_output_embeddings()(features).float()  # type: ignore[no-any-return]
+
+    def token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy of next tokens in nats, with at most ``MAX_LOGITS`` logits in memory at a time.
+
+        Args:
+            features: Shape ``(N, D)``.
+            targets: Token ids. Shape ``(N,)``.
+
+        Returns:
+            Shape ``(N,)``.
+        """
+        rows = max(1, MAX_LOGITS // self.model.get_output_embeddings().out_features)
+        if len(targets) <= rows:
+            return self._token_losses(features, targets)
+        parts = zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
+        return torch.cat([checkpoint(self._token_losses, *part, use_reentrant=False) for part in parts])
+
+    def _token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(self.logits(features), targets, reduction="none")
 
     def allowed_logits(self, features: Tensor, allowed: Tensor) -> Tensor:
         """Return the logits of allowed tokens, in float32, without those of the rest of the vocabulary if none was free.
@@ -131,10 +162,10 @@ class LLMPolicy(nn.Module):
             Shape ``(N, A)``, in the order of ``allowed``, if every decision was limited; otherwise ``(N, V)``, in the order of
             the vocabulary. ``-inf`` where nothing could be chosen.
         """
-        if (allowed[:, 0] == OPEN).any():
-            return limit(self.logits(features), allowed)
         head = self.model.get_output_embeddings()
-        tokens, columns = allowed.clamp(min=0).unique(return_inverse=True)
+        if (allowed[:, 0] == OPEN).any():
+            return limit(self._logits_of(features, head.weight, head.bias), allowed)
+        tokens, columns = torch.unique(allowed.clamp(min=0), return_inverse=True)
         logits = self._logits_of(features, head.weight[tokens], None if head.bias is None else head.bias[tokens])
         return logits.gather(1, columns).masked_fill(allowed < 0, -torch.inf)
 
@@ -160,9 +191,11 @@ class LLMPolicy(nn.Module):
         Returns:
             One array of P("good") per episode. Shape ``(T,)``, in [0, 1].
         """
+        if not episodes:
+            return []
         sequences, slots = zip(*(self.with_hindsight(episode) for episode in episodes), strict=True)
         beliefs: list[NDArray[np.float64]] = [np.empty(0)] * len(episodes)
-        for rows in token_batches([len(sequence) for sequence in sequences]):
+        for rows in token_batches([len(sequence) for sequence in sequences], self.max_tokens_per_pass):
             ids, _ = pad([sequences[row] for row in rows], self.tokenizer.pad_token_id or 0, self.device)
             places = Places.of([slots[row] for row in rows])
             scores = self.score_logits(self.features(ids)[places.rows, places.columns]).sigmoid().double().cpu().numpy()

@@ -1,6 +1,6 @@
 """PPO over turns, with the self-evaluation trained beside the policy. Read ``PPOLearner.update`` from top to bottom."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.rewards.base import FloatArray, RewardBreakdown
 from mise_gym.rewards.metrics import judge_drift
 from mise_gym.train.advantages import gae
-from mise_gym.train.batch import Batch, JudgedTrace, TurnTargets, to_batch, with_hindsight
+from mise_gym.train.batch import UNITS, Batch, JudgedTrace, TurnTargets, to_batch, weighted, weights_of, with_hindsight
+from mise_gym.train.distributed import gather_objects, merge, share, sum_gradients, total
 from mise_gym.train.losses import bernoulli_kl, calibration_reward, entropy, policy_loss, reference_kl, value_loss
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ranges import check_ranges
@@ -75,6 +76,15 @@ class Reading:
     score_logits: Tensor
     """Shape ``(T,)``."""
 
+    def values_of(self, rows: Sequence[int], sequences: Sequence[JudgedTrace]) -> Iterator[tuple[int, FloatArray]]:
+        """Yield each row of the batch with its values; none for no rows, whatever the batch was filled with."""
+        lengths = [len(sequences[row].trace.value_positions) for row in rows]
+        yield from zip(rows, np.split(self.values.double().cpu().numpy(), np.cumsum(lengths)[:-1]), strict=False)
+
+    def beliefs(self) -> FloatArray:
+        """Return P("good") of every turn. Shape ``(T,)``."""
+        return self.score_logits.sigmoid().double().cpu().numpy()
+
 
 def read(policy: Reader, batch: Batch) -> Reading:
     """Run the model once and read policy, critic and judge from it."""
@@ -104,7 +114,7 @@ class PPOLearner:
         self.train_judge = train_judge
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [w for w in policy.model.parameters() if w.requires_grad], "lr": config.learning_rate},
+                {"params": policy.trained_weights, "lr": config.learning_rate},
                 {"params": policy.value_head.parameters(), "lr": config.critic_learning_rate},
             ],
             weight_decay=0.0,
@@ -124,44 +134,45 @@ class PPOLearner:
         sequences = [with_hindsight(self.policy, e, t) for e, t in zip(rollout.episodes, rollout.traces, strict=True)]
         order = rng.permutation(len(sequences))
         size = self.config.minibatch_episodes
-        rows_of = [order[start : start + size].tolist() for start in range(0, len(order), size)]
-        batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in rows_of]
+        minibatches = [order[start : start + size].tolist() for start in range(0, len(order), size)]
+        rows_of = [share(rows) for rows in minibatches]
+        filled = [mine or rows[:1] for mine, rows in zip(rows_of, minibatches, strict=True)]  # a process without a part steps too
+        batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in filled]
+        weights = weights_of(batches, [bool(mine) for mine in rows_of])
         with torch.no_grad():
             before = [read(self.policy, batch) for batch in batches]
             anchors = [read(self.reference, batch) for batch in batches]
-        targets = self._targets(rows_of, sequences, rewards, before)
+        values = {
+            row: value for rows, part in zip(rows_of, before, strict=True) for row, value in part.values_of(rows, sequences)
+        }
+        targets = self._targets(rewards, merge(values))
+        targets_of = [TurnTargets.joined([targets[row] for row in rows]) for rows in filled]
         logs: list[dict[str, float]] = []
         for _ in range(self.config.num_epochs):
             for index in rng.permutation(len(batches)):
-                logs.append(self._step(batches[index], anchors[index], targets[index]))
+                logs.append(self._step(batches[index], anchors[index], targets_of[index], weights[index]))
             if np.mean([log["train/approx_kl"] for log in logs[-len(batches) :]]) > self.config.target_kl:
                 break
         means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
-        return means | {"train/updates": float(len(logs))} | drift_metrics(before, anchors)
+        return means | {"train/updates": float(len(logs))} | self._drift(rows_of, before, anchors)
 
-    def _targets(
-        self,
-        rows_of: Sequence[Sequence[int]],
-        sequences: Sequence[JudgedTrace],
-        rewards: Sequence[RewardBreakdown],
-        before: Sequence[Reading],
-    ) -> list[TurnTargets]:
-        """Estimate advantages over each episode, then normalise them over all turns of the rollout."""
-        targets = []
-        for rows, reading in zip(rows_of, before, strict=True):
-            lengths = [len(sequences[row].trace.value_positions) for row in rows]
-            values = np.split(reading.values.double().cpu().numpy(), np.cumsum(lengths)[:-1])
-            pairs = [
-                gae(np.array(rewards[row].step_rewards), value, gamma=self.config.gamma, gae_lambda=self.config.gae_lambda)
-                for row, value in zip(rows, values, strict=True)
-            ]
-            targets.append(TurnTargets(np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])))
-        everything = np.concatenate([target.advantages for target in targets])
-        for target in targets:
-            target.advantages = (target.advantages - everything.mean()) / (everything.std() + 1e-8)
-        return targets
+    def _targets(self, rewards: Sequence[RewardBreakdown], values: Mapping[int, FloatArray]) -> list[TurnTargets]:
+        """Estimate advantages over each episode, then normalise them over all turns of the rollout.
 
-    def _step(self, batch: Batch, anchor: Reading, targets: TurnTargets) -> dict[str, float]:
+        Args:
+            rewards: One per episode.
+            values: The critic's values of every episode, by its row. Shape of each ``(T,)``.
+        """
+        pairs = [
+            gae(np.array(reward.step_rewards), values[row], gamma=self.config.gamma, gae_lambda=self.config.gae_lambda)
+            for row, reward in enumerate(rewards)
+        ]
+        everything = np.concatenate([advantages for advantages, _ in pairs])
+        mean, spread = everything.mean(), everything.std() + 1e-8
+        return [TurnTargets((advantages - mean) / spread, value_targets) for advantages, value_targets in pairs]
+
+    def _step(self, batch: Batch, anchor: Reading, targets: TurnTargets, weights: Mapping[str, float]) -> dict[str, float]:
+        """Take one step. Every term is this process's part of the whole minibatch's, and so are the loss and its gradient."""
         config = self.config
         reading = read(self.policy, batch)
         device = batch.ids.device
@@ -175,17 +186,29 @@ class PPOLearner:
             "reference_kl": reference_kl(reading.logprobs, anchor.logprobs),
             "calibration_reward": calibration_reward(episode_beliefs(reading.score_logits, batch), batch.outcomes).mean(),
             "anchor_kl": bernoulli_kl(reading.score_logits, anchor.score_logits).mean(),
+            "clip_fraction": surrogate.clip_fraction,
+            "approx_kl": surrogate.approx_kl,
         }
+        terms = {name: weighted(term, weights[UNITS.get(name, "decisions")]) for name, term in terms.items()}
         loss = terms["policy_loss"] + config.vf_coef * terms["value_loss"]
         loss = loss - config.ent_coef * terms["entropy"] + config.kl_coef * terms["reference_kl"]
         if self.train_judge:
             loss = loss - config.calibration_coef * terms["calibration_reward"] + config.anchor_coef * terms["anchor_kl"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        sum_gradients(self.policy.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
         self.optimizer.step()
-        terms |= {"clip_fraction": surrogate.clip_fraction, "approx_kl": surrogate.approx_kl, "gradient_norm": norm}
-        return {f"train/{name}": value.item() for name, value in terms.items()}
+        whole = total(torch.stack([term.detach() for term in terms.values()])).tolist()
+        return {f"train/{name}": value for name, value in zip(terms, whole, strict=True)} | {"train/gradient_norm": norm.item()}
+
+    def _drift(self, rows_of: Sequence[Sequence[int]], before: Sequence[Reading], anchors: Sequence[Reading]) -> dict[str, float]:
+        """Compare the beliefs of all processes with those of the frozen judge."""
+        mine = [index for index, rows in enumerate(rows_of) if rows]
+        parts = gather_objects(([before[index].beliefs() for index in mine], [anchors[index].beliefs() for index in mine]))
+        now, then = (np.concatenate([beliefs for part in parts for beliefs in part[side]]) for side in (0, 1))
+        drift = judge_drift(now, then)
+        return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimiser's state."""
@@ -194,13 +217,6 @@ class PPOLearner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         self.optimizer.load_state_dict(state)
-
-
-def drift_metrics(readings: Sequence[Reading], frozen: Sequence[Reading]) -> dict[str, float]:
-    """Return how far the beliefs have moved away from those of the frozen judge, on the same batches."""
-    now, then = (torch.cat([r.score_logits for r in each]).sigmoid().double().cpu().numpy() for each in (readings, frozen))
-    drift = judge_drift(now, then)
-    return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
 
 
 def episode_beliefs(score_logits: Tensor, batch: Batch) -> Tensor:

@@ -7,10 +7,24 @@ from typing import Any
 
 import torch
 
+from mise_gym.extras import require
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.config import TrainConfig
-from mise_gym.train.placement import place
+from mise_gym.train.placement import check_attention, find_device, place
 from mise_gym.train.policy import LLMPolicy
+
+
+def check_placement(config: TrainConfig) -> None:
+    """Check, before anything is computed, that the model can run here as it is asked to.
+
+    Raises:
+        ConfigError: There is no such device, or no such attention.
+        MissingExtraError: An adapter is asked for, and peft is not installed.
+    """
+    find_device(config.model_config.device)
+    check_attention(config.model_config.attention)
+    if config.lora.is_used:
+        require("peft")
 
 
 def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
@@ -29,6 +43,7 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
             tokenizer,
             config.max_observation_tokens,
             computes_in_bfloat16=config.model_config.dtype == "bfloat16",
+            max_tokens_per_pass=config.model_config.max_tokens_per_pass,
             thinking=config.thinking,
         )
 

@@ -3,9 +3,9 @@
 import inspect
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -16,7 +16,7 @@ from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.warm_start import WarmStartConfig
 
-TABLES = {"": TrainConfig, "games.": GamesConfig, "tiny.": TinyModelConfig, "warm_start.": WarmStartConfig, "ppo.": PPOConfig}
+TABLES = {"": TrainConfig} | {f"{name}.": hint for name, hint in get_type_hints(TrainConfig).items() if is_dataclass(hint)}
 SETTINGS = [
     prefix + field.name for prefix, cls in TABLES.items() for field in fields(cls) if f"{field.name}." not in TABLES or prefix
 ]
@@ -97,6 +97,9 @@ def test_a_whole_number_is_taken_where_a_fraction_may_stand() -> None:
         ("ppo.minibatch_episodes", 0, "at least 1"),
         ("warm_start.batch_episodes", 0, "at least 1"),
         ("ppo.learning_rate", float("nan"), "at least 0"),
+        ("model_config.max_tokens_per_pass", 0, "at least 1"),
+        ("lora.rank", -1, "at least 0"),
+        ("lora.dropout", 1.0, "from 0 to 0.9"),
         ("ppo.gamma", 1.01, "from 0 to 1"),
         ("ppo.gae_lambda", 2.0, "from 0 to 1"),
     ],
@@ -166,7 +169,7 @@ def test_help_has_a_flag_for_every_setting_with_what_stands_below_it(help_text: 
     documented = re.search(rf'^    {setting}: .*\n    """(.+?)"""', source, flags=re.MULTILINE | re.DOTALL)
 
     assert documented is not None
-    assert f"--{name.replace('_', '-')} " in help_text
+    assert re.search(rf"--{name.replace('_', '-')}[ ,]", help_text)
     assert " ".join(documented[1].split()) in help_text
 
 
