@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Trainer:
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
-        self.validation = Validation(config.evaluation, envs, policy, folder / "best", seed)
+        self.validation = Validation(config.evaluation, envs, policy, folder / "best", seed, self.writers.begin)
         self.iterations = config.ppo.iterations if arm.trains_policy else 0
         """Iterations of the whole run."""
         self.done = 0
@@ -82,7 +83,7 @@ class Trainer:
         newest = self.checkpoints.newest()
         if newest is not None:
             tensors, state = self.checkpoints.load(newest, self.policy)
-            self.learner.load_state_dict(tensors["optimizer"])
+            self.learner.load_state_dict(tensors["learner"])
             self.rng.bit_generator.state = state["rng"]
             self.pipeline.load_state_dict(state["pipeline"])
             self.alarm.load_state_dict(state["alarm"])
@@ -104,8 +105,7 @@ class Trainer:
             yield _postfix(values)
 
     def _iteration(self) -> dict[str, float]:
-        config = self.config
-        games = self.rng.permutation(config.games.train)[np.arange(config.ppo.episodes_per_iteration) % config.games.train]
+        games = self._draw_games()
         start = perf_counter()
         tasks = [{"split": "train", "game": int(game)} for game in games]
         self.writers.sync(self.policy, self.done)
@@ -113,7 +113,7 @@ class Trainer:
         played = collect(self.envs, share(tasks), self.policy, share(seeds), begin=self.writers.begin)
         if self.config.old_logprobs == "learner":
             played = rescored(self.policy, played)
-        rollout = Rollout(unshare(played.episodes), unshare(played.traces))
+        rollout = Rollout(unshare(played.episodes), unshare(played.traces), played.simulator_seconds)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -123,9 +123,16 @@ class Trainer:
         self._record(rollout.episodes, rewards)
         failed = float(sum(self.pipeline.failed.values()))
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
+        times["time/simulator_seconds"] = rollout.simulator_seconds
         times["time/tokens_per_second"] = sum(len(trace.ids) for trace in rollout.traces) / sum(seconds.values())
         values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
         return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
+
+    def _draw_games(self) -> Any:
+        """Return the game of each episode, every one ``group_size`` times in a row."""
+        ppo, count = self.config.ppo, self.config.games.train
+        games = self.rng.permutation(count)[np.arange(ppo.episodes_per_iteration // ppo.group_size) % count]
+        return np.repeat(games, ppo.group_size)
 
     def _is_hacked(self, values: dict[str, float]) -> bool:
         rings = self.alarm.update(values["judge/belief_mean"], values["rollout/success_rate"])
@@ -147,7 +154,7 @@ class Trainer:
 
     @main_only
     def _save(self) -> None:
-        tensors = {"optimizer": self.learner.state_dict()}
+        tensors = {"learner": self.learner.state_dict()}
         state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}
         self.checkpoints.save(self.done, self.policy, tensors, state)
 

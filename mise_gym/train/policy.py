@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.choices import OPEN, limit
+from mise_gym.train.critic import Critic, CriticKind
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
 
@@ -52,32 +53,31 @@ class Reader(Protocol):
         """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
         ...
 
-    def values(self, features: Tensor) -> Tensor:
-        """Return the critic's value of states. Shape ``(N, D)`` -> ``(N,)``."""
+    def values(self, features: Tensor, states: Places) -> Tensor:
+        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``."""
         ...
 
 
 class LLMPolicy(nn.Module):
     """A language model with a critic on its features.
 
-    The critic reads *detached* features: through a shared trunk its early, wild gradients destroy the policy
-    (``docs/decisions/0003-trainer.md``).
-
     Args:
         model: Any Hugging Face causal language model.
         tokenizer: Its tokenizer.
         max_observation_tokens: Longest observation that the model is shown.
+        critic: Which critic; see ``Critic``.
         computes_in_bfloat16: Whether the transformer computes in bfloat16 where weights are kept in float32. Values, beliefs and
-            the logits of allowed tokens are float32 in any case.
+            the logits of actions are float32 in any case.
         max_tokens_per_pass: Most tokens, padding included, that ``self_evaluate`` and the learners read at once.
         thinking: Whether it thinks before it acts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the last three are keyword-only
         self,
         model: Any,
         tokenizer: Any,
         max_observation_tokens: int = 256,
+        critic: CriticKind = "detached",
         *,
         computes_in_bfloat16: bool = False,
         max_tokens_per_pass: int = 16_384,
@@ -91,8 +91,7 @@ class LLMPolicy(nn.Module):
         self.max_tokens_per_pass = max_tokens_per_pass
         self.tokenizer = tokenizer
         self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
-        width = model.get_input_embeddings().embedding_dim
-        self.value_head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1)).to(self.device)
+        self.value_head = Critic(model.get_input_embeddings().embedding_dim, critic).to(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -180,9 +179,9 @@ class LLMPolicy(nn.Module):
         """Apply rows of the output layer in float32: rounded to bfloat16, a logit of 20 would be off by up to 0.06."""
         return nn.functional.linear(features.float(), weight.float(), None if bias is None else bias.float())
 
-    def values(self, features: Tensor) -> Tensor:
-        """Return the critic's value of states. Shape ``(N, D)`` -> ``(N,)``; no gradient reaches the trunk."""
-        return self.value_head(features.detach().float()).squeeze(-1)  # type: ignore[no-any-return]
+    def values(self, features: Tensor, states: Places) -> Tensor:
+        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``; no gradient reaches the trunk."""
+        return self.value_head(features, states.rows, states.columns)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def self_evaluate(self, episodes: Sequence[Episode]) -> list[NDArray[np.float64]]:

@@ -5,7 +5,7 @@ import copy
 from torch import Tensor
 
 from mise_gym.train.adapter import Adapter
-from mise_gym.train.policy import LLMPolicy, Reader
+from mise_gym.train.policy import LLMPolicy, Places, Reader
 
 
 class AdapterOff:
@@ -33,9 +33,9 @@ class AdapterOff:
         """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
         return self.policy.score_logits(features)
 
-    def values(self, features: Tensor) -> Tensor:
-        """Return the critic's value of states. Shape ``(N, D)`` -> ``(N,)``."""
-        return self.policy.values(features)
+    def values(self, features: Tensor, states: Places) -> Tensor:
+        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``."""
+        return self.policy.values(features, states)
 
 
 def reference_of(policy: LLMPolicy) -> Reader:

@@ -6,8 +6,9 @@ import torch
 
 from mise_gym.llm.batching import token_batches
 from mise_gym.train.batch import to_batch, with_hindsight
+from mise_gym.train.losses import chosen
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.ppo import read
+from mise_gym.train.reading import read
 from mise_gym.train.rollout import Rollout
 
 
@@ -22,7 +23,7 @@ def rescored(policy: LLMPolicy, rollout: Rollout) -> Rollout:
     traces = list(rollout.traces)
     for rows in token_batches([len(sequence.ids) for sequence in sequences]):
         batch = to_batch(policy, [sequences[row] for row in rows])
-        logprobs = iter(read(policy, batch).logprobs.gather(1, batch.choices[:, None]).squeeze(1).tolist())
+        logprobs = iter(chosen(read(policy, batch).logprobs, batch.choices).tolist())
         for row in rows:
             decisions = [replace(decision, logprob=next(logprobs)) for decision in traces[row].decisions]
             traces[row] = replace(traces[row], decisions=decisions)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import gymnasium as gym
@@ -19,12 +20,14 @@ from mise_gym.types import Episode
 TextEnvironment = gym.Env[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rollout:
     """Finished episodes and, in the same order, their tokens."""
 
     episodes: list[Episode]
     traces: list[TokenTrace]
+    simulator_seconds: float = 0.0
+    """Wall time spent in ``reset`` and ``step``."""
 
 
 class LiveRecorder(EpisodeRecorder):
@@ -38,7 +41,10 @@ class LiveRecorder(EpisodeRecorder):
 
     def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
         self.env = env
+        start = perf_counter()
         observation, self.info = env.reset(seed=seed, options=dict(options))
+        self.simulator_seconds = perf_counter() - start
+        """Wall time spent in ``reset`` and ``step``."""
         super().__init__(observation, self.info, seed=seed)
 
     @property
@@ -59,7 +65,9 @@ class LiveRecorder(EpisodeRecorder):
 
     def step(self, action: str) -> None:
         """Take one turn."""
+        start = perf_counter()
         step = self.env.step(action)
+        self.simulator_seconds += perf_counter() - start
         self.info = step[-1]
         self.record(action, step)
 
@@ -102,6 +110,7 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
         played = zip(wave, writer.traces, strict=True)
         rollout.episodes.extend(_with_writings(recorder.episode(), trace, policy.text) for recorder, trace in played)
         rollout.traces.extend(writer.traces)
+        rollout.simulator_seconds += sum(recorder.simulator_seconds for recorder in wave)
     return rollout
 
 
