@@ -19,7 +19,7 @@ import pytest
 import mise_gym  # noqa: F401  # registers mise/WebShop-v0
 from mise_gym.cli import main
 from mise_gym.cli import shop as ours
-from mise_gym.cli.shop import PurchaseRecorder, episode_of
+from mise_gym.cli.shop import VisitRecorder, episode_of
 from mise_gym.envs.wrappers import replay
 from mise_gym.trajectories import EpisodeWriter, read_episodes
 from tests.webshop_server.shopper import Shopper
@@ -27,7 +27,7 @@ from tests.webshop_server.small_shop import small_catalogue
 from webshop_server import command as theirs
 from webshop_server.app import create_app
 from webshop_server.config import ShopConfig
-from webshop_server.purchase import Errand, Purchase
+from webshop_server.past_visit import Errand, PastVisit
 from webshop_server.storefront import Storefront
 
 SETTINGS: dict[str, object] = {"quirks": "upstream", "show_attributes": False}
@@ -39,8 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_catalogue(tmp_path_factory.mktemp("shop")).folder
 
 
-def buy_shoes(folder: Path, recorder: Callable[[Purchase], None], way: list[str], **settings: object) -> Shopper:
-    shopper = Shopper(create_app(ShopConfig(catalogue=folder, on_purchase=recorder, **settings)), goal=1)  # type: ignore[arg-type]
+def buy_shoes(folder: Path, recorder: Callable[[PastVisit], None], way: list[str], **settings: object) -> Shopper:
+    shopper = Shopper(create_app(ShopConfig(catalogue=folder, on_end=recorder, **settings)), goal=1)  # type: ignore[arg-type]
     for action in way:
         shopper.act(action)
     return shopper
@@ -48,7 +48,7 @@ def buy_shoes(folder: Path, recorder: Callable[[Purchase], None], way: list[str]
 
 def test_a_visit_is_recorded_and_the_environment_plays_it_again_with_equal_rewards(folder: Path, tmp_path: Path) -> None:
     with EpisodeWriter(tmp_path / "people.jsonl") as writer:
-        shopper = buy_shoes(folder, PurchaseRecorder(writer, SETTINGS), WAY)
+        shopper = buy_shoes(folder, VisitRecorder(writer, SETTINGS), WAY)
     (episode,) = read_episodes(tmp_path / "people.jsonl")
     env = gym.make("mise/WebShop-v0", catalogue=str(folder), **episode.extra["settings"])
 
@@ -70,9 +70,9 @@ def test_visits_that_end_at_the_same_time_are_written_one_after_the_other(folder
             self.written.append(self.num_writing)
             self.num_writing -= 1
 
-    purchases: list[Purchase] = []
+    purchases: list[PastVisit] = []
     buy_shoes(folder, purchases.append, WAY[:2] + WAY[-1:])
-    recorder = PurchaseRecorder(SlowDisk(), SETTINGS)  # type: ignore[arg-type]  # a writer with a slow disk
+    recorder = VisitRecorder(SlowDisk(), SETTINGS)  # type: ignore[arg-type]  # a writer with a slow disk
     threads = [threading.Thread(target=recorder, args=purchases) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -83,8 +83,8 @@ def test_visits_that_end_at_the_same_time_are_written_one_after_the_other(folder
 
 
 def test_a_goal_given_in_full_can_be_played_again(folder: Path) -> None:
-    purchases: list[Purchase] = []
-    front = Storefront(ShopConfig(catalogue=folder, on_purchase=purchases.append))
+    purchases: list[PastVisit] = []
+    front = Storefront(ShopConfig(catalogue=folder, on_end=purchases.append))
     visit, step = front.open_visit(Errand(goal=front.errand("human", 1).goal)), 0
     for action in WAY:
         step = visit.act(step, action).step
@@ -102,7 +102,7 @@ def test_a_full_disk_is_told_and_the_shop_goes_on(folder: Path, capsys: pytest.C
         def write(self, episode: object) -> None:
             raise OSError(28, "No space left on device")
 
-    shopper = buy_shoes(folder, PurchaseRecorder(FullDisk(), SETTINGS), WAY)  # type: ignore[arg-type]  # a writer whose disk is full
+    shopper = buy_shoes(folder, VisitRecorder(FullDisk(), SETTINGS), WAY)  # type: ignore[arg-type]  # a writer whose disk is full
 
     assert shopper.state["done"]
     assert capsys.readouterr().err == "mise-gym: A visit could not be recorded: No space left on device: 'people.jsonl'.\n"
@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_and_the_shop_goes_on(folder: Path, capsys: pytest.C
     [
         (["--catalogue", "/no/such/folder"], "'/no/such/folder' is not a catalogue"),
         (["--record", "people.txt"], "Recorded episodes end in .jsonl or .jsonl.gz; 'people.txt' does not. Rename it."),
-        (["--threads", "0"], "The number of threads is 0"),
+        (["--host-name", "http://shop"], "The host name is 'http://shop'; it must be a bare name"),
         (["--port", "70000"], "The port is 70000"),
     ],
 )

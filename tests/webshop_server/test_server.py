@@ -213,7 +213,6 @@ class TestCommand:
         [
             (["--catalogue", "/no/such/folder"], "'/no/such/folder' is not a catalogue"),
             (["--catalogue", os.fspath(Path(__file__).parent)], "is not a catalogue: it has no catalogue.sqlite"),
-            (["--threads", "0"], "The number of threads is 0; it must be 1 or more."),
             (["--log", "/no/such/folder/log"], "The log '/no/such/folder/log' cannot be written"),
         ],
     )

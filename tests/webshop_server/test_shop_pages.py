@@ -16,7 +16,7 @@ from webshop_server.engine.buyer import buy
 from webshop_server.engine.generator import generate_catalogue
 from webshop_server.engine.session import Session
 from webshop_server.errors import ServingError
-from webshop_server.purchase import Errand
+from webshop_server.past_visit import Errand
 from webshop_server.storefront import PER_PAGE, Storefront
 
 

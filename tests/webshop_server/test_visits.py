@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from tests.webshop_server.small_shop import goal, small_catalogue
 from webshop_server.config import ShopConfig
 from webshop_server.engine.catalogue import Catalogue
 from webshop_server.errors import VisitError
-from webshop_server.purchase import Errand, Purchase
-from webshop_server.visits import Arrival, Visit, VisitStore
+from webshop_server.past_visit import Errand, PastVisit
+from webshop_server.visit_store import VisitStore
+from webshop_server.visits import Arrival, Visit
 
 LOOK = ("search[alderway trail shoes]", "click[b000000001]")
 CONFIG = ShopConfig(catalogue=Path("unused"))
@@ -46,6 +47,10 @@ def walk(through: Visit, *actions: str, start: int = 0) -> Arrival:
     for action in actions:
         arrival = through.act(arrival.step, action)
     return arrival
+
+
+def store_of(most: int, clock: Callable[[], float] = lambda: 0.0, most_bytes: int = 10**9) -> VisitStore:
+    return VisitStore(most=most, most_bytes=most_bytes, idle_seconds=60.0, clock=clock)
 
 
 class TestVisit:
@@ -98,8 +103,8 @@ class TestVisit:
         assert here.look(2).session.page.name == "item_page"
 
     def test_a_purchase_is_reported_once_without_the_ways_that_were_taken_back(self, shop: Catalogue) -> None:
-        reports: list[Purchase] = []
-        here = visit(shop, replace(CONFIG, on_purchase=reports.append))
+        reports: list[PastVisit] = []
+        here = visit(shop, replace(CONFIG, on_end=reports.append))
         walk(here, *LOOK, "click[8]")
         walk(here, "search[tea]")
         walk(here, "click[red]", "click[buy now]", start=2)
@@ -124,14 +129,14 @@ class TestVisit:
 
 class TestStore:
     def test_ids_cannot_be_guessed_and_fit_into_addresses(self, shop: Catalogue) -> None:
-        store = VisitStore(100, 60.0, lambda: 0.0)
+        store = store_of(100, lambda: 0.0)
         ids = {store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG)).id for _ in range(50)}
 
         assert len(ids) == 50
         assert all(len(name) == 22 and name.replace("-", "").replace("_", "").isalnum() for name in ids)
 
     def test_the_visit_that_was_idle_longest_makes_room(self, shop: Catalogue) -> None:
-        store = VisitStore(2, 60.0, lambda: 0.0)
+        store = store_of(2, lambda: 0.0)
         first, second = (store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG)) for _ in range(2))
         store.get(first.id)
         store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG))
@@ -143,7 +148,7 @@ class TestStore:
 
     def test_an_idle_visit_is_forgotten_and_use_keeps_one(self, shop: Catalogue) -> None:
         now = 0.0
-        store = VisitStore(10, 60.0, lambda: now)
+        store = store_of(10, lambda: now)
         used, idle = (store.add(lambda name: Visit(name, Errand(goal=goal()), shop, CONFIG)) for _ in range(2))
         now = 50.0
         store.get(used.id)
