@@ -101,8 +101,9 @@ def _refuse_other_names(names: HostNames) -> Response | None:
 
 def _finish(response: Response) -> Response:
     for name, value in _HEADERS.items():
-        response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.add(name, value)
+    if "Cache-Control" not in response.headers:
+        response.headers.add("Cache-Control", "no-store")
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s %r %d", request.method, request.full_path.rstrip("?")[:_LONGEST_LOGGED], response.status_code)
     return response

@@ -29,13 +29,14 @@ class HostNames:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = {name.lower() for name in (*LOOPBACK, *names)}
-        self._has_every_address = not self._names.isdisjoint(EVERYWHERE)
+        given = {name.lower() for name in (*LOOPBACK, *names)}
+        self._names = given.difference(EVERYWHERE)
+        self._has_every_address = not given.isdisjoint(EVERYWHERE)
 
     def include(self, header: str) -> bool:
         """Return whether a request with this ``Host`` header is meant for the shop."""
         name = host_in(header)
-        return name in self._names - {""} or (self._has_every_address and _is_address(name))
+        return name in self._names or (self._has_every_address and _is_address(name))
 
 
 def host_in(header: str) -> str:

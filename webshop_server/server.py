@@ -121,6 +121,8 @@ class ShopServer:
     def _close_sockets(self) -> None:
         from waitress.wasyncore import close_all
 
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()  # with what is still to be sent, which may be a file
         close_all(self._sockets)
 
 

@@ -1,5 +1,6 @@
 """Storefront: the catalogue, the goals and the visits behind a served shop; everything but the web."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ PER_PAGE: Final = 12
 MOST_SEARCHED: Final = 20_000
 """Goals that a search looks through, from the first on: synthetic ones are made when they are asked for."""
 _KEPT_FRAGMENTS: Final = 4096
+_CACHED_ERRANDS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class Storefront:
         )
         self._goals = {kind: self.catalogue.goals(kind) for kind in ("human", "synthetic")}
         self._splits = {kind: split_ranges(len(goals)) for kind, goals in self._goals.items()}
+        self._cached_errand = functools.lru_cache(maxsize=_CACHED_ERRANDS)(self._errand)
         self._random = Random(config.seed)
         self._texts: dict[GoalKind, list[str]] = {}
         self._lock = threading.Lock()
@@ -72,11 +75,7 @@ class Storefront:
         Raises:
             GoalError: There is none.
         """
-        count = self.num_goals(kind)
-        if not 0 <= number < count:
-            raise GoalError(f"There is no {kind} goal {number}; the catalogue has {count:,}, counted from 0.")
-        split = next(name for name, numbers in self._splits[kind].items() if number in numbers)
-        return Errand(goal=self._goals[kind][number], kind=kind, number=number, split=split)
+        return self._cached_errand(kind, number)
 
     def random_errand(self, kind: GoalKind) -> Errand:
         """Return a goal drawn by weight.
@@ -115,6 +114,13 @@ class Storefront:
     def close(self) -> None:
         """End all visits; those that are not over are reported as they are."""
         self.visits.close()
+
+    def _errand(self, kind: GoalKind, number: int) -> Errand:
+        count = self.num_goals(kind)
+        if not 0 <= number < count:
+            raise GoalError(f"There is no {kind} goal {number}; the catalogue has {count:,}, counted from 0.")
+        split = next(name for name, numbers in self._splits[kind].items() if number in numbers)
+        return Errand(goal=self._goals[kind][number], kind=kind, number=number, split=split)
 
     def _searchable(self, kind: GoalKind) -> list[str]:
         """Return the instructions in lower case; they are read once."""

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlencode
@@ -55,6 +56,26 @@ def test_a_visit_is_recorded_and_the_environment_plays_it_again_with_equal_rewar
     assert replay(env, episode) == episode
     assert (episode.task_id, episode.progress, episode.terminated) == ("human-1", shopper.state["reward"], True)
     assert [turn.action for turn in episode.transitions] == WAY
+    env.close()
+
+
+def test_a_visit_without_a_purchase_is_recorded_as_truncated_and_can_be_played_judged_and_viewed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people, judged = tmp_path / "people.jsonl", tmp_path / "judged.jsonl"
+    with EpisodeWriter(people) as writer:
+        shopper = buy_shoes(folder, VisitRecorder(writer, SETTINGS), WAY[:-1])
+        shopper.client.application.extensions["storefront"].close()
+    (episode,) = read_episodes(people)
+    env = gym.make("mise/WebShop-v0", catalogue=str(folder), **episode.extra["settings"])
+
+    assert (episode.progress, episode.success, episode.terminated, episode.truncated) == (0.0, False, False, True)
+    assert episode.extra["ending"] == "closed"
+    assert replay(env, episode) == replace(episode, truncated=False)
+    assert main(["relabel", str(people), str(judged), "--judge", "heuristic", "--quiet"]) == 0
+    assert len(next(read_episodes(judged)).extra["mise"]["scores"]) == len(WAY) - 1
+    assert main(["view", str(judged)]) == 0
+    assert "click[features]" in capsys.readouterr().out
     env.close()
 
 
@@ -128,7 +149,8 @@ def test_bad_input_is_answered_with_one_sentence(
 
 
 @pytest.mark.integration
-def test_the_command_serves_records_and_ends_with_ctrl_c(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_records_and_ends_when_told_to(folder: Path, tmp_path: Path, how: signal.Signals) -> None:
     record = tmp_path / "people.jsonl"
     command = [sys.executable, "-c", "import sys; from mise_gym.cli import main; sys.exit(main())", "webshop", "serve"]
     words = ["--port", "0", "--catalogue", str(folder), "--record", str(record)]
@@ -141,14 +163,15 @@ def test_the_command_serves_records_and_ends_with_ctrl_c(folder: Path, tmp_path:
         urlopen(f"{first}/0/search?q=tea").close()
         urlopen(f"{first}/1/click?name=b000000003").close()
         urlopen(f"{first}/2/buy", b"").close()
-        process.send_signal(signal.SIGINT)
+        with urlopen(f"{found[0]}/visits", urlencode({"goal": "1"}).encode()) as response:
+            urlopen(f"{response.url.rpartition('/')[0]}/0/search?q=boots").close()
+        process.send_signal(how)
         output, errors = process.communicate(timeout=30)
 
     assert (output, errors, process.returncode) == ("The shop is closed.\n", "", 0)
-    assert [turn.action for turn in next(read_episodes(record)).transitions] == [
-        "search[tea]",
-        "click[b000000003]",
-        "click[buy now]",
+    assert [[turn.action for turn in episode.transitions] for episode in read_episodes(record)] == [
+        ["search[tea]", "click[b000000003]", "click[buy now]"],
+        ["search[boots]"],
     ]
 
 
