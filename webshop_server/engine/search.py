@@ -5,6 +5,7 @@ The text of a query is data, never syntax: it is analysed like a document, and a
 
 import json
 import mmap
+from bisect import bisect_left
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,8 @@ from webshop_server.errors import CatalogueError, TooManyTermsError
 
 MOST_TERMS: Final = 1024
 """Distinct terms that a query may have, as in Lucene."""
-_SAMPLE: Final = 4000
-"""Documents from whose scores it is judged which others are still in the race."""
+_STRETCHES_PER_RESULT: Final = 16
+_ROUNDING: Final = 1 - 1e-5  # a sum in another order, or with fewer bits, may be this much less
 
 
 class SearchIndex:
@@ -42,6 +43,7 @@ class SearchIndex:
         self._largest_shares, self._lengths = _load(folder, "largest_shares"), _load(folder, "lengths")
         self._inverse_norms = inverse_norms(settings["average_length"])
         self._scores = np.zeros(len(self._ids), dtype=np.float64)
+        self._marks = np.zeros(len(self._ids), dtype=np.bool_)
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -80,7 +82,7 @@ class SearchIndex:
         return term_weight(self._num_documents, frequency, repetitions)
 
     def _score_all(self, weighted: list[tuple[np.float32, int]], k: int) -> npt.NDArray[np.intp]:
-        """Fill ``_scores`` and return which documents it has scores of.
+        """Fill ``_scores`` and return the documents among which the best k are.
 
         Terms are taken in the order of how much they can add. Once the terms that are left cannot lift a new document among the
         best k, only documents that are still in the race are looked up in their lists (the MaxScore idea of Turtle and Flood).
@@ -94,61 +96,68 @@ class SearchIndex:
             here = slice(int(self._starts[number]), int(self._starts[number + 1]))
             if left < threshold:
                 touched = self._drop_hopeless(touched, threshold - left)
-                self._look_up(weight, here, touched)
+                scores = self._look_up(weight, here, touched)
             else:
-                touched = self._add_all(weight, here, touched)
+                touched, scores = self._add_all(weight, here, touched)
             left -= bounds[number]
             if left < total - left:  # else no document can have more than what is still to come
-                threshold = max(threshold, self._threshold(touched, k))
-        return touched
+                threshold = max(threshold, _kth_best_at_least(scores, k) * _ROUNDING)
+        return self._drop_hopeless(touched, threshold)
 
-    def _add_all(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    def _add_all(
+        self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Add what a term gives to all of its documents; return all that have a score, and the scores of those of the term."""
         documents = self._documents[here].astype(np.intp)
         gained = self._scores_of(weight, self._frequencies[here], documents)
         if not len(touched):
             self._scores[documents] = gained
-            return documents
-        before = self._scores[documents]
-        self._scores[documents] = before + gained
-        return np.concatenate([touched, documents[before == 0]])
+            return documents, gained
+        before = self._scores.take(documents)
+        scores = self._scores[documents] = before + gained
+        return np.concatenate([touched, documents.compress(before == 0)]), scores
 
-    def _look_up(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> None:
+    def _look_up(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Add what a term gives to the documents that are still in the race, and return the scores of all of those."""
         documents = self._documents[here]
         if len(touched) * len(documents).bit_length() > len(documents):  # reading the list is less work than searching in it
-            places = np.flatnonzero(self._scores[documents])
-            hits = documents[places]
+            self._marks[touched] = True
+            places = np.flatnonzero(self._marks.take(documents))
+            self._marks[touched] = False
+            hits = documents.take(places)
         else:
             places = np.minimum(np.searchsorted(documents, touched.astype(documents.dtype)), len(documents) - 1)
-            found = documents[places] == touched
-            places, hits = places[found], touched[found]
-        self._scores[hits] += self._scores_of(weight, self._frequencies[here][places], hits)
+            found = documents.take(places) == touched
+            places, hits = places.compress(found), touched.compress(found)
+        self._scores[hits] += self._scores_of(weight, self._frequencies[here].take(places), hits)
+        return self._scores.take(touched)
 
     def _scores_of(
         self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: npt.NDArray[np.intp]
     ) -> npt.NDArray[Any]:
-        return term_scores(weight, frequencies, self._inverse_norms[self._lengths[documents]])
+        return term_scores(weight, frequencies, self._lengths.take(documents), self._inverse_norms)
 
     def _drop_hopeless(self, touched: npt.NDArray[np.intp], needed: float) -> npt.NDArray[np.intp]:
-        hopeless = self._scores[touched] < needed
-        self._scores[touched[hopeless]] = 0
-        return touched[~hopeless]
-
-    def _threshold(self, touched: npt.NDArray[np.intp], k: int) -> float:
-        """Return a score that the k-th best document has for certain, a little lowered because of rounding.
-
-        The k-th best of some documents is no better than that of all, and those with the weightiest term come first.
-        """
-        if len(touched) < k:
-            return 0.0
-        some = self._scores[touched[:_SAMPLE]]
-        return float(np.partition(some, len(some) - k)[len(some) - k]) * (1 - 1e-5)
+        hopeless = self._scores.take(touched) < needed
+        self._scores[touched.compress(hopeless)] = 0
+        return touched.compress(~hopeless)
 
     def _best(self, touched: npt.NDArray[np.intp], scores: npt.NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         if len(touched) > k:
             least = np.partition(scores, len(scores) - k)[len(scores) - k]
             touched, scores = touched[scores >= least], scores[scores >= least]
         order = np.lexsort((touched, -scores))[:k]
-        return [(self._ids[int(touched[place])], float(scores[place])) for place in order]
+        return list(zip(self._ids.at(touched[order]), scores[order].tolist(), strict=True))
+
+
+def _kth_best_at_least(scores: npt.NDArray[Any], k: int) -> float:
+    """Return a number that at least k of the scores reach: the k-th best of the bests of many equally long stretches of them."""
+    stretch = max(len(scores) // (_STRETCHES_PER_RESULT * k), 1)
+    num_stretches = len(scores) // stretch
+    if num_stretches < k:
+        return 0.0
+    bests = scores[: num_stretches * stretch].reshape(stretch, num_stretches).max(axis=0)
+    return float(np.partition(bests, num_stretches - k)[num_stretches - k])
 
 
 class _Strings:
@@ -164,19 +173,19 @@ class _Strings:
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    def __getitem__(self, place: int) -> str:
-        return bytes(self._bytes[int(self._starts[place]) : int(self._starts[place + 1])]).decode("utf-8", "surrogatepass")
+    def at(self, places: npt.NDArray[np.intp]) -> list[str]:
+        """Return the strings at some places."""
+        ends = zip(self._starts[places].tolist(), self._starts[places + 1].tolist(), strict=True)
+        return [self._bytes[start:end].decode("utf-8", "surrogatepass") for start, end in ends]
 
     def find(self, string: str) -> int:
-        """Return the place of ``string``, or -1."""
-        low, high = 0, len(self)
-        while low < high:
-            middle = (low + high) // 2
-            if self[middle] < string:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < len(self) and self[low] == string else -1
+        """Return the place of ``string``, or -1; the order of encoded strings is that of the strings."""
+        wanted = string.encode("utf-8", "surrogatepass")
+        place = bisect_left(range(len(self)), wanted, key=self._encoded)
+        return place if place < len(self) and self._encoded(place) == wanted else -1
+
+    def _encoded(self, place: int) -> bytes:
+        return self._bytes[self._starts[place] : self._starts[place + 1]]
 
 
 def _settings(folder: Path) -> dict[str, Any]:
