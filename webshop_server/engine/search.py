@@ -8,7 +8,7 @@ import mmap
 from bisect import bisect_left
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from webshop_server.errors import CatalogueError, TooManyTermsError
 MOST_TERMS: Final = 1024
 """Distinct terms that a query may have, as in Lucene."""
 _STRETCHES_PER_RESULT: Final = 16
+Documents = npt.NDArray[Any]
 _ROUNDING: Final = 1 - 1e-5  # a sum in another order, or with fewer bits, may be this much less
 
 
@@ -72,17 +73,14 @@ class SearchIndex:
         ]
         if not weighted:
             return []
-        touched = self._score_all(weighted, k)
-        scores = self._scores[touched]
-        self._scores[touched] = 0
-        return self._best(touched, scores.astype(np.float32), k)
+        return self._best(self._race(weighted, k), k)
 
     def _weight(self, number: int, repetitions: int) -> np.float32:
         frequency = int(self._starts[number + 1] - self._starts[number])
         return term_weight(self._num_documents, frequency, repetitions)
 
-    def _score_all(self, weighted: list[tuple[np.float32, int]], k: int) -> npt.NDArray[np.intp]:
-        """Fill ``_scores`` and return the documents among which the best k are.
+    def _race(self, weighted: list[tuple[np.float32, int]], k: int) -> "_Candidates":
+        """Return the documents among which the best k are.
 
         Terms are taken in the order of how much they can add. Once the terms that are left cannot lift a new document among the
         best k, only documents that are still in the race are looked up in their lists (the MaxScore idea of Turtle and Flood).
@@ -90,64 +88,69 @@ class SearchIndex:
         bounds = {number: float(weight * self._largest_shares[number]) for weight, number in weighted}
         weighted.sort(key=lambda pair: -bounds[pair[1]])
         left = total = sum(bounds.values())
-        touched = np.empty(0, dtype=np.intp)
+        candidates = _Candidates(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float64))
         threshold = 0.0
         for weight, number in weighted:
             here = slice(int(self._starts[number]), int(self._starts[number + 1]))
             if left < threshold:
-                touched = self._drop_hopeless(touched, threshold - left)
-                scores = self._look_up(weight, here, touched)
+                candidates = self._look_up(weight, here, candidates.with_at_least(threshold - left))
             else:
-                touched, scores = self._add_all(weight, here, touched)
+                candidates = self._add_all(weight, here, candidates)
             left -= bounds[number]
             if left < total - left:  # else no document can have more than what is still to come
-                threshold = max(threshold, _kth_best_at_least(scores, k) * _ROUNDING)
-        return self._drop_hopeless(touched, threshold)
+                threshold = max(threshold, _kth_best_at_least(candidates.scores, k) * _ROUNDING)
+        return candidates.with_at_least(threshold)
 
-    def _add_all(
-        self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-        """Add what a term gives to all of its documents; return all that have a score, and the scores of those of the term."""
+    def _add_all(self, weight: np.float32, here: slice, candidates: "_Candidates") -> "_Candidates":
+        """Add what a term gives to all of its documents."""
         documents = self._documents[here].astype(np.intp)
         gained = self._scores_of(weight, self._frequencies[here], documents)
-        if not len(touched):
-            self._scores[documents] = gained
-            return documents, gained
+        if not len(candidates.documents):
+            return _Candidates(documents, gained)
+        self._scores[candidates.documents] = candidates.scores
         before = self._scores.take(documents)
-        scores = self._scores[documents] = before + gained
-        return np.concatenate([touched, documents.compress(before == 0)]), scores
+        self._scores[documents] = before + gained
+        return self._collect(np.concatenate([candidates.documents, documents.compress(before == 0)]))
 
-    def _look_up(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        """Add what a term gives to the documents that are still in the race, and return the scores of all of those."""
-        documents = self._documents[here]
-        if len(touched) * len(documents).bit_length() > len(documents):  # reading the list is less work than searching in it
-            self._marks[touched] = True
+    def _look_up(self, weight: np.float32, here: slice, candidates: "_Candidates") -> "_Candidates":
+        """Add what a term gives to the candidates."""
+        documents, wanted = self._documents[here], candidates.documents
+        if len(wanted) * len(documents).bit_length() > len(documents):  # reading the list is less work than searching in it
+            self._marks[wanted] = True
             places = np.flatnonzero(self._marks.take(documents))
-            self._marks[touched] = False
-            hits = documents.take(places)
+            self._marks[wanted] = False
         else:
-            places = np.minimum(np.searchsorted(documents, touched.astype(documents.dtype)), len(documents) - 1)
-            found = documents.take(places) == touched
-            places, hits = places.compress(found), touched.compress(found)
+            places = np.minimum(np.searchsorted(documents, wanted.astype(documents.dtype)), len(documents) - 1)
+            places = places.compress(documents.take(places) == wanted)
+        hits = documents.take(places)
+        self._scores[wanted] = candidates.scores
         self._scores[hits] += self._scores_of(weight, self._frequencies[here].take(places), hits)
-        return self._scores.take(touched)
+        return self._collect(wanted)
 
-    def _scores_of(
-        self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: npt.NDArray[np.intp]
-    ) -> npt.NDArray[Any]:
+    def _collect(self, documents: Documents) -> "_Candidates":
+        """Take the scores of some documents off the table."""
+        candidates = _Candidates(documents, self._scores.take(documents))
+        self._scores[documents] = 0
+        return candidates
+
+    def _scores_of(self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: Documents) -> npt.NDArray[Any]:
         return term_scores(weight, frequencies, self._lengths.take(documents), self._inverse_norms)
 
-    def _drop_hopeless(self, touched: npt.NDArray[np.intp], needed: float) -> npt.NDArray[np.intp]:
-        hopeless = self._scores.take(touched) < needed
-        self._scores[touched.compress(hopeless)] = 0
-        return touched.compress(~hopeless)
+    def _best(self, candidates: "_Candidates", k: int) -> list[tuple[str, float]]:
+        documents, scores = candidates.documents, candidates.scores.astype(np.float32)
+        order = np.lexsort((documents, -scores))[:k]
+        return list(zip(self._ids.at(documents[order]), scores[order].tolist(), strict=True))
 
-    def _best(self, touched: npt.NDArray[np.intp], scores: npt.NDArray[np.float32], k: int) -> list[tuple[str, float]]:
-        if len(touched) > k:
-            least = np.partition(scores, len(scores) - k)[len(scores) - k]
-            touched, scores = touched[scores >= least], scores[scores >= least]
-        order = np.lexsort((touched, -scores))[:k]
-        return list(zip(self._ids.at(touched[order]), scores[order].tolist(), strict=True))
+
+class _Candidates(NamedTuple):
+    """Documents that may be among the best, and their scores so far."""
+
+    documents: Documents
+    scores: npt.NDArray[Any]
+
+    def with_at_least(self, needed: float) -> "_Candidates":
+        places = np.flatnonzero(self.scores >= needed)
+        return _Candidates(self.documents.take(places), self.scores.take(places))
 
 
 def _kth_best_at_least(scores: npt.NDArray[Any], k: int) -> float:
@@ -173,7 +176,7 @@ class _Strings:
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    def at(self, places: npt.NDArray[np.intp]) -> list[str]:
+    def at(self, places: Documents) -> list[str]:
         """Return the strings at some places."""
         ends = zip(self._starts[places].tolist(), self._starts[places + 1].tolist(), strict=True)
         return [self._bytes[start:end].decode("utf-8", "surrogatepass") for start, end in ends]
