@@ -1,6 +1,6 @@
 """The sockets of the rewards room: what a judge and a calibrator must do, and the records they exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol, runtime_checkable
@@ -106,7 +106,8 @@ class ReadsEpisodes(Protocol):
 
 def calibrator_of(calibrator: Calibrator, episode: Episode) -> Calibrator:
     """Return the calibrator of an episode: ``calibrator`` itself, unless it reads episodes."""
-    return calibrator.for_episode(episode) if isinstance(calibrator, ReadsEpisodes) else calibrator
+    for_episode: Callable[[Episode], Calibrator] | None = getattr(calibrator, "for_episode", None)  # isinstance takes 10 us
+    return calibrator if for_episode is None else for_episode(episode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,14 +94,14 @@ class RewardDelivery:
 
     def _pay_each_turn(self, tracked: Sequence[TrackedEpisode]) -> list[TurnReward]:
         episodes = [item.recorder.episode() for item in tracked]
-        turns = [_last_turn(breakdown) for breakdown in self.pipeline.reward(episodes)]
+        turns = self.pipeline.reward(episodes, last_turn_only=True)
         rewards = []
         for item, episode, turn in zip(tracked, episodes, turns, strict=True):
             item.paid.append(turn)
             whole = join(item.paid) if item.recorder.is_done else None
             if whole is not None and self.learn:
                 self.pipeline.learn([episode], [whole])
-            hindsight = self.pipeline.w_hindsight * sum(turn.calibrated or ())
+            hindsight = self.pipeline.w_hindsight * turn.calibrated[0] if turn.calibrated else 0.0
             mise = None if whole is None else describe(whole)
             rewards.append(TurnReward(reward=turn.step_rewards[0], env=turn.env_rewards[0], hindsight=hindsight, mise=mise))
         return rewards
@@ -183,16 +183,4 @@ def join(turns: Sequence[RewardBreakdown]) -> RewardBreakdown:
         step_rewards=tuple(turn.step_rewards[0] for turn in turns),
         status=status,
         judge=judge,
-    )
-
-
-def _last_turn(breakdown: RewardBreakdown) -> RewardBreakdown:
-    """Return the breakdown of the last turn alone."""
-    return RewardBreakdown(
-        env_rewards=breakdown.env_rewards[-1:],
-        scores=breakdown.scores and breakdown.scores[-1:],
-        calibrated=breakdown.calibrated and breakdown.calibrated[-1:],
-        step_rewards=breakdown.step_rewards[-1:],
-        status=breakdown.status,
-        judge=breakdown.judge,
     )
