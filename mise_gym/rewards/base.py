@@ -66,7 +66,11 @@ class Estimate:
 
 
 class Judge(Protocol):
-    """Scores every turn of finished episodes, in hindsight."""
+    """Scores every turn of finished episodes, in hindsight.
+
+    A judge that costs something may have ``estimate(episodes) -> Estimate``; one that asks a model ``prompts(episode)``, which
+    returns what it would send; and one that holds connections ``close()``.
+    """
 
     name: str
 
