@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import Any, Final
 
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import Judge
 from mise_gym.types import Episode
+
+_KEY: Final = re.compile(r"(api_key\W+)[^\"',}\s]+")
 
 
 def add_judge(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +24,21 @@ def json_object(flag: str, text: str) -> dict[str, Any]:
     """Return the JSON object that was given to a flag.
 
     Raises:
-        ConfigError: It is not one.
+        ConfigError: It is not one; the message shows it without API keys.
+
+    Example:
+        >>> json_object("--judge-args", '{"api_key": "sk-1" "model": "m"}')
+        Traceback (most recent call last):
+        ...
+        mise_gym.errors.ConfigError: --judge-args '{"api_key": "..." "model": "m"}' is not JSON: ...
     """
+    shown = _KEY.sub(r"\1...", text)
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{flag} {text!r} is not JSON: {error}. Write, for example, {flag} '{{\"seed\": 1}}'.") from error
+        raise ConfigError(f"{flag} {shown!r} is not JSON: {error}. Write, for example, {flag} '{{\"seed\": 1}}'.") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{flag} {text!r} is not a JSON object. Write, for example, {flag} '{{\"seed\": 1}}'.")
+        raise ConfigError(f"{flag} {shown!r} is not a JSON object. Write, for example, {flag} '{{\"seed\": 1}}'.")
     return value
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from mise_gym.errors import ConfigError
 from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import COSTS, JudgeStatus, RewardBreakdown
-from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of
+from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of, without_secrets
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.types import Episode
 
@@ -147,17 +147,8 @@ def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Note:
         Gymnasium deep-copies what is recorded, and would copy a judge with its model.
     """
-    plain = {key: _without_secrets(value) for key, value in arguments.items() if key not in ("judge", "calibrator")}
+    plain = {key: without_secrets(value) for key, value in arguments.items() if key not in ("judge", "calibrator")}
     return plain | {key: spec_of(arguments[key]) for key in ("judge", "calibrator")}
-
-
-def _without_secrets(value: Any) -> Any:
-    """Return a copy of nested mappings and sequences without the entries named ``api_key``, and with names of live judges."""
-    if callable(getattr(value, "judge", None)):
-        return spec_of(value)
-    if isinstance(value, Mapping):
-        return {key: _without_secrets(entry) for key, entry in value.items() if key != "api_key"}
-    return [_without_secrets(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def describe(breakdown: RewardBreakdown) -> dict[str, Any]:

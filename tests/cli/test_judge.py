@@ -104,6 +104,19 @@ def test_neither_key_nor_escape_sequence_reaches_the_terminal(
     assert "\x1b" not in shown
 
 
+@pytest.mark.parametrize(
+    "text", ['{"api_key": "sk-very-secret" "model": "m"}', '["api_key", "sk-very-secret"]', "api_key=sk-very-secret"]
+)
+def test_arguments_that_cannot_be_read_are_shown_without_their_key(
+    file: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["judge", file, "--judge", "http", "--judge-args", text]) == 2
+
+    error = capsys.readouterr().err
+    assert "JSON" in error
+    assert "sk-very-secret" not in error
+
+
 def test_without_a_calibrator_scores_earn_nothing(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["judge", file, "--episode", "1", "--judge", "constant"])
 

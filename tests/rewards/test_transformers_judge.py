@@ -163,7 +163,10 @@ def test_every_token_of_a_batch_is_read_once_and_the_transcript_without_a_mask(m
 def test_its_prompt_can_be_looked_at():
     (text,) = judge(prompt=short_prompt()).prompts(walk("north", "south"))
     assert '{"turn": 2, "action": "go south", "observation": "Spot 2."}\n' in text
-    assert [line for line in text.splitlines() if "good or bad?" in line] == ['1 "go north" good or bad?', '2 "go south" good or bad?']
+    assert [line for line in text.splitlines() if "good or bad?" in line] == [
+        '1 "go north" good or bad?',
+        '2 "go south" good or bad?',
+    ]
 
 
 # Step by step
