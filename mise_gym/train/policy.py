@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.adapter import Adapter
+from mise_gym.train.choices import OPEN, limit
 from mise_gym.train.critic import Critic, CriticKind
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
@@ -45,7 +46,7 @@ class Reader(Protocol):
         ...
 
     def allowed_logits(self, features: Tensor, allowed: Tensor) -> Tensor:
-        """Return the logits of allowed tokens. Shapes ``(N, D)`` and ``(N, A)`` -> ``(N, A)``."""
+        """Return the logits of allowed tokens. Shapes ``(N, D)`` and ``(N, A)`` -> ``(N, A)``, or ``(N, V)`` if any was free."""
         ...
 
     def score_logits(self, features: Tensor) -> Tensor:
@@ -66,11 +67,12 @@ class LLMPolicy(nn.Module):
         max_observation_tokens: Longest observation that the model is shown.
         critic: Which critic; see ``Critic``.
         computes_in_bfloat16: Whether the transformer computes in bfloat16 where weights are kept in float32. Values, beliefs and
-            the logits of allowed tokens are float32 in any case.
+            the logits of actions are float32 in any case.
         max_tokens_per_pass: Most tokens, padding included, that ``self_evaluate`` and the learners read at once.
+        thinking: Whether it thinks before it acts.
     """
 
-    def __init__(  # the last two are keyword-only
+    def __init__(  # noqa: PLR0913  # the last three are keyword-only
         self,
         model: Any,
         tokenizer: Any,
@@ -79,6 +81,7 @@ class LLMPolicy(nn.Module):
         *,
         computes_in_bfloat16: bool = False,
         max_tokens_per_pass: int = 16_384,
+        thinking: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -87,7 +90,7 @@ class LLMPolicy(nn.Module):
         self.computes_in_bfloat16 = computes_in_bfloat16
         self.max_tokens_per_pass = max_tokens_per_pass
         self.tokenizer = tokenizer
-        self.text = EpisodeText(tokenizer, max_observation_tokens)
+        self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
         self.value_head = Critic(model.get_input_embeddings().embedding_dim, critic).to(self.device)
 
     @property
@@ -148,16 +151,19 @@ class LLMPolicy(nn.Module):
         return nn.functional.cross_entropy(self.logits(features), targets, reduction="none")
 
     def allowed_logits(self, features: Tensor, allowed: Tensor) -> Tensor:
-        """Return the logits of allowed tokens, in float32, without those of the rest of the vocabulary.
+        """Return the logits of allowed tokens, in float32, without those of the rest of the vocabulary if none was free.
 
         Args:
             features: Shape ``(N, D)``.
-            allowed: Token ids, padded with -1. Shape ``(N, A)``.
+            allowed: As ``choices.pack_allowed`` makes it. Shape ``(N, A)``.
 
         Returns:
-            Logits, ``-inf`` where padded. Shape ``(N, A)``.
+            Shape ``(N, A)``, in the order of ``allowed``, if every decision was limited; otherwise ``(N, V)``, in the order of
+            the vocabulary. ``-inf`` where nothing could be chosen.
         """
         head = self.model.get_output_embeddings()
+        if (allowed[:, 0] == OPEN).any():
+            return limit(self._logits_of(features, head.weight, head.bias), allowed)
         tokens, columns = torch.unique(allowed.clamp(min=0), return_inverse=True)
         logits = self._logits_of(features, head.weight[tokens], None if head.bias is None else head.bias[tokens])
         return logits.gather(1, columns).masked_fill(allowed < 0, -torch.inf)
@@ -200,8 +206,8 @@ class LLMPolicy(nn.Module):
         """Return an episode's token ids with the hindsight questions behind it, and the positions of their slots."""
         turns = episode.transitions
         ids = self.text.opening(episode.task, turns[0].observation)
-        for turn in turns:
-            ids += self.text.action(turn.action)
+        for turn, written in zip(turns, self.text.written(episode), strict=True):
+            ids += written
             ids += self.text.observation(turn.next_observation)
         questions = self.text.hindsight([turn.action for turn in turns])
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]

@@ -19,7 +19,7 @@ class Reading:
     """What one forward pass reads from a batch."""
 
     logprobs: Tensor
-    """Of all allowed tokens, ``-inf`` where padded. Shape ``(N, A)``."""
+    """Of all allowed tokens, ``-inf`` elsewhere; one column per token of the vocabulary if any was free. Shape ``(N, A)``."""
     values: Tensor
     """Shape ``(T,)``."""
     score_logits: Tensor

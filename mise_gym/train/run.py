@@ -7,7 +7,7 @@ import json
 import logging
 import resource
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -39,6 +39,7 @@ from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
+from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 
@@ -89,12 +90,13 @@ class TrainingRun:
             episodes = self._demonstrations()
         with self._stage("warm_start"), main_first():
             policy = self._warm_started(episodes)
-        with self._stage("evaluation_before"):
-            before = self._evaluate("before", policy)
-        with self._stage("ppo"):
-            self._train(policy)
-        with self._stage("evaluation_after"):
-            after = self._evaluate("after", policy)
+        with closing(make_writers(self.config)) as writers:
+            with self._stage("evaluation_before"):
+                before = self._evaluate("before", policy, writers)
+            with self._stage("ppo"):
+                self._train(policy, writers)
+            with self._stage("evaluation_after"):
+                after = self._evaluate("after", policy, writers)
         self.metrics.close()
         self._draw(before["sampled"], after["sampled"])
         return self._summarise(before, after)
@@ -220,7 +222,7 @@ class TrainingRun:
         with bar:
             warm_start(policy, episodes, self.config.warm_start, rng, show)
 
-    def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
+    def _evaluate(self, when: str, policy: LLMPolicy, writers: Writers) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
         tasks = share([{"split": "valid", "game": game} for game in range(heldout)])
@@ -230,6 +232,7 @@ class TrainingRun:
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
                 envs = envs or self._make_envs(heldout, "policy_commands")
+                writers.sync(policy, 0)
                 seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
                 with self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
                     episodes = collect(
@@ -238,6 +241,7 @@ class TrainingRun:
                         policy,
                         seeds,
                         temperature=temperature,
+                        begin=writers.begin,
                         recorder_class=LabelledRecorder,
                         on_episode=bar.update,
                     ).episodes
@@ -249,7 +253,7 @@ class TrainingRun:
             env.close()
         return evaluations
 
-    def _train(self, policy: LLMPolicy) -> None:
+    def _train(self, policy: LLMPolicy, writers: Writers) -> None:
         """Run PPO from the newest checkpoint to the end, and leave the last model, or the best one, in ``model/``."""
         folder = self.folder / "model"
         if folder.exists():
@@ -258,7 +262,7 @@ class TrainingRun:
             return
         envs = self._make_envs(self.config.ppo.episodes_per_iteration)
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, reference_of(policy), envs, self.config, self.folder, self.metrics, seed)
+        trainer = Trainer(policy, reference_of(policy), envs, self.config, self.folder, self.metrics, seed, writers)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)

@@ -97,8 +97,8 @@ def _example(policy: LLMPolicy, episode: Episode) -> _Example:
     turns = episode.transitions
     acted: list[int] = []
     end = len(policy.text.opening(episode.task, turns[0].observation))
-    for turn, is_good in zip(turns, labels, strict=True):
-        start, end = end, end + len(policy.text.action(turn.action))
+    for turn, written, is_good in zip(turns, policy.text.written(episode), labels, strict=True):
+        start, end = end, end + len(written)
         if is_good:
             acted.extend(range(start, end))
         end += len(policy.text.observation(turn.next_observation))
