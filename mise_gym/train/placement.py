@@ -25,7 +25,7 @@ class ModelConfig:
     """Implementation of attention; flash_attention_2 needs bfloat16, a GPU and the package flash-attn."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: a third more time, far less memory."""
-    max_tokens_per_pass: int = 16_384
+    max_tokens_per_pass: int = 4096
     """Most tokens, padding included, that go through the model at once in training; a larger minibatch is read in several
     passes, of which the gradients are added up."""
 
