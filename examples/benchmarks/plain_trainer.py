@@ -100,7 +100,7 @@ class PlainTrainer:
             pad_token_id=end,
             max_new_tokens=1 + max(len(each) for choices in spelt for each in choices),
         )
-        return [self.text.decode_action([token for token in row if token != end]) for row in output[:, width:].tolist()]
+        return [self.text.decode([token for token in row if token != end]).strip() for row in output[:, width:].tolist()]
 
     def update(self, episodes: Sequence[Episode]) -> float:
         """Do one PPO update over all turns, each a sample of its own; return the last loss."""
@@ -138,7 +138,7 @@ class PlainTrainer:
     def _estimate(self, samples: Sequence[Sample]) -> None:
         """Estimate the advantages of an episode's turns, from one pass over the last of its samples, which holds all states."""
         hidden = self.model.base_model(input_ids=torch.tensor([samples[-1].ids], device=self.device)).last_hidden_state[0]
-        values = self.value_head(hidden[[sample.start - 1 for sample in samples]]).squeeze(-1).double().cpu().numpy()
+        values = self.value_head(hidden[[sample.start - 1 for sample in samples]].float()).squeeze(-1).double().cpu().numpy()
         rewards = np.array([sample.reward for sample in samples])
         for sample, advantage, target in zip(samples, *gae(rewards, values, gamma=0.99, gae_lambda=0.95), strict=True):
             sample.advantage, sample.value_target = float(advantage), float(target)
