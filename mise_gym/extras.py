@@ -13,6 +13,8 @@ EXTRA_OF: Final = {
     "scienceworld": "scienceworld",
     "py4j": "scienceworld",
     "torch": "hf",
+    "accelerate": "distributed",
+    "ray": "ray",
     "transformers": "hf",
     "tokenizers": "hf",
     "sklearn": "calibration",

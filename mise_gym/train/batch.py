@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,8 +11,12 @@ from torch import Tensor
 from mise_gym.llm.batching import pad
 from mise_gym.train.credit import CreditLevel, Steps
 from mise_gym.train.decoding import TokenTrace
+from mise_gym.train.distributed import total
 from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.types import Episode
+
+UNITS: Final = {"value_loss": "steps", "anchor_kl": "turns", "calibration_reward": "episodes"}
+"""Term of the loss -> what it is a mean over; all others are means over decisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +89,23 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
         slot_episodes=slots.rows.to(device),
         outcomes=torch.tensor([sequence.outcome for sequence in sequences], dtype=torch.float32, device=device),
     )
+
+
+def weights_of(batches: Sequence[Batch], is_counted: Sequence[bool]) -> list[dict[str, float]]:
+    """Return, unit by unit, which part of each minibatch this process holds; 1 where there is one process.
+
+    Weighted by it, the means over a process's batch add up, over processes, to the mean over the whole minibatch.
+
+    Args:
+        batches: This process's part of each minibatch.
+        is_counted: False for one that only fills the place of an empty part; its weights are 0.
+    """
+    sizes = [(len(b.choices), len(b.states.rows), len(b.slot_episodes), len(b.outcomes)) for b in batches]
+    mine = torch.tensor(sizes, dtype=torch.float64) * torch.tensor(is_counted)[:, None]
+    parts = mine / total(mine.to(batches[0].ids.device, copy=True)).cpu().clamp(min=1)
+    return [dict(zip(("decisions", "steps", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]
+
+
+def weighted(term: Tensor, weight: float) -> Tensor:
+    """Return ``weight * term``; 0 for the weight 0, even where the term is a mean over nothing."""
+    return term * weight if weight else term.nan_to_num() * 0

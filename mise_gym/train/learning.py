@@ -7,7 +7,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 
 from mise_gym.rewards.alarm import HackingAlarm
 from mise_gym.rewards.base import Judge, RewardBreakdown
@@ -17,10 +16,11 @@ from mise_gym.rewards.labels import with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
+from mise_gym.train.distributed import SharedJudge, main_only, share, unshare
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOLearner
-from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.rollout import Rollout, TextEnvironment, collect, draw_seeds
 from mise_gym.train.validation import Validation
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
@@ -52,7 +52,7 @@ class Trainer:
         seed: Sequence[int],
     ) -> None:
         arm = REWARD_ARMS[config.reward]
-        judge: Judge = SelfEvaluationJudge(policy)
+        judge: Judge = SharedJudge(SelfEvaluationJudge(policy))
         self.policy, self.envs, self.config, self.folder, self.metrics = policy, envs, config, folder, metrics
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
@@ -63,7 +63,6 @@ class Trainer:
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
         self.validation = Validation(config.evaluation, envs, policy, folder / "best", seed)
         self.iterations = config.ppo.iterations if arm.trains_policy else 0
         """Iterations of the whole run."""
@@ -80,7 +79,6 @@ class Trainer:
         if newest is not None:
             tensors, state = self.checkpoints.load(newest, self.policy)
             self.learner.load_state_dict(tensors["learner"])
-            self.generator.set_state(tensors["generator"])
             self.rng.bit_generator.state = state["rng"]
             self.pipeline.load_state_dict(state["pipeline"])
             self.alarm.load_state_dict(state["alarm"])
@@ -104,7 +102,9 @@ class Trainer:
     def _iteration(self) -> dict[str, float]:
         games = self._draw_games()
         start = perf_counter()
-        rollout = collect(self.envs, [{"split": "train", "game": int(game)} for game in games], self.policy, self.generator)
+        tasks = [{"split": "train", "game": int(game)} for game in games]
+        played = collect(self.envs, share(tasks), self.policy, share(draw_seeds(self.rng, len(tasks))))
+        rollout = Rollout(unshare(played.episodes), unshare(played.traces), played.simulator_seconds)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -137,13 +137,15 @@ class Trainer:
             )
         return rings
 
+    @main_only
     def _record(self, episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> None:
         path = self.folder / "episodes" / f"iteration-{self.done + 1:05d}.jsonl.gz"
         path.parent.mkdir(exist_ok=True)
         write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
+    @main_only
     def _save(self) -> None:
-        tensors = {"learner": self.learner.state_dict(), "generator": self.generator.get_state()}
+        tensors = {"learner": self.learner.state_dict()}
         state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}
         self.checkpoints.save(self.done, self.policy, tensors, state)
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.train.distributed import main_only
 from mise_gym.types import Episode
 
 GLOSSARY: Final = {
@@ -71,7 +72,7 @@ class MetricsMirror(Protocol):
 
 
 class MetricsFile:
-    """Appends one JSON object per record to a file.
+    """Appends one JSON object per record to a file; of several processes only the main one writes.
 
     Args:
         path: The ``.jsonl`` file; made if it does not exist.
@@ -82,6 +83,7 @@ class MetricsFile:
         self.path = path
         self.mirrors = mirrors
 
+    @main_only
     def rewind(self, stage: str, last_step: int) -> None:
         """Forget a stage's records after ``last_step``, and a line torn by a crash, so that a resumed run writes them once."""
         kept = [r for r in self.read() if r["stage"] != stage or r["step"] <= last_step]
@@ -91,6 +93,7 @@ class MetricsFile:
         for mirror in self.mirrors:
             mirror.rewind(stage, last_step)
 
+    @main_only
     def append(self, stage: str, step: int, values: dict[str, float]) -> None:
         """Write one record.
 

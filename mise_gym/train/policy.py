@@ -89,6 +89,8 @@ class LLMPolicy(nn.Module):
         Returns:
             One array of P("good") per episode. Shape ``(T,)``, in [0, 1].
         """
+        if not episodes:
+            return []
         sequences, slots = zip(*(self.with_hindsight(episode) for episode in episodes), strict=True)
         beliefs: list[NDArray[np.float64]] = [np.empty(0)] * len(episodes)
         for rows in token_batches([len(sequence) for sequence in sequences]):

@@ -11,9 +11,10 @@ from torch import Tensor
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.advantages import FloatArray, returns_to_go
-from mise_gym.train.batch import Batch, JudgedTrace, to_batch, with_hindsight
+from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weighted, weights_of, with_hindsight
 from mise_gym.train.credit import Credit, CreditLevel, critic_credit, explained_variance, group_credit
 from mise_gym.train.critic import CriticKind
+from mise_gym.train.distributed import share, sum_gradients, total
 from mise_gym.train.losses import (
     CalibrationScore,
     KLEstimator,
@@ -196,19 +197,23 @@ class PPOLearner:
             "train/kl_coef": self.kl_coef,
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
             "train/reward_scale": self.reward_scale.value,
-            **drift_metrics(minibatches),
+            **drift_metrics(minibatches, [len(sequence.slots) for sequence in sequences]),
         }
 
     def _minibatches(self, sequences: Sequence[JudgedTrace], rng: np.random.Generator) -> list[Minibatch]:
-        """Divide the rollout at random, and read policy and reference as they are before the update."""
+        """Divide the rollout at random, and read this process's share of it as policy and reference are before the update."""
         order, size = rng.permutation(len(sequences)), self.config.minibatch_episodes
-        minibatches = []
-        for start in range(0, len(order), size):
-            rows = order[start : start + size].tolist()
-            batch = to_batch(self.policy, [sequences[row] for row in rows])
-            with torch.no_grad():
-                minibatches.append(Minibatch(rows, batch, read(self.policy, batch), read(self.reference, batch)))
-        return minibatches
+        wholes = [order[start : start + size].tolist() for start in range(0, len(order), size)]
+        shares = [share(rows) for rows in wholes]
+        filled = [mine or rows[:1] for mine, rows in zip(shares, wholes, strict=True)]  # a process without a part steps too
+        batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in filled]
+        weights = weights_of(batches, [bool(mine) for mine in shares])
+        with torch.no_grad():
+            readings = [(read(self.policy, batch), read(self.reference, batch)) for batch in batches]
+        return [
+            Minibatch(rows, stand_in, batch, weight, before, anchor)
+            for rows, stand_in, batch, weight, (before, anchor) in zip(shares, filled, batches, weights, readings, strict=True)
+        ]
 
     def _step_rewards(
         self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], minibatches: Sequence[Minibatch]
@@ -243,6 +248,7 @@ class PPOLearner:
         return logs
 
     def _step(self, minibatch: Minibatch, credit: Credit) -> dict[str, float]:
+        """Take one step. Every term is this process's part of the whole minibatch's, and so are the loss and its gradient."""
         config, batch, anchor = self.config, minibatch.batch, minibatch.anchor
         reading = read(self.policy, batch)
         surrogate = policy_loss(
@@ -260,10 +266,13 @@ class PPOLearner:
             "reference_kl": mean(self._reference_kl(batch, reading, anchor)),
             "calibration_reward": calibration_reward(beliefs, batch.outcomes, score=config.calibration_score).mean(),
             "anchor_kl": bernoulli_kl(reading.score_logits, anchor.score_logits).mean(),
+            "clip_fraction": surrogate.clip_fraction,
+            "approx_kl": surrogate.approx_kl,
         }
+        terms = {name: weighted(term, minibatch.weights[UNITS.get(name, "decisions")]) for name, term in terms.items()}
         norm = self._descend(self._loss(terms))
-        terms |= {"clip_fraction": surrogate.clip_fraction, "approx_kl": surrogate.approx_kl, "gradient_norm": norm}
-        return {f"train/{name}": value.item() for name, value in terms.items()}
+        whole = total(torch.stack([term.detach() for term in terms.values()])).tolist()
+        return {f"train/{name}": value for name, value in zip(terms, whole, strict=True)} | {"train/gradient_norm": norm.item()}
 
     def _loss(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Weigh the terms."""
@@ -281,6 +290,7 @@ class PPOLearner:
         """Take one step of the optimiser and return the norm of the gradient."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        sum_gradients(self.policy.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         return norm

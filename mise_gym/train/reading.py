@@ -1,6 +1,6 @@
 """What the model says about a batch in one forward pass: action probabilities, values and beliefs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from mise_gym.rewards.metrics import judge_drift
 from mise_gym.train.advantages import FloatArray
 from mise_gym.train.batch import Batch
+from mise_gym.train.distributed import merge
 from mise_gym.train.policy import LLMPolicy
 
 
@@ -39,24 +40,29 @@ def read(policy: LLMPolicy, batch: Batch) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class Minibatch:
-    """Some episodes of a rollout, and what was read from them before the update."""
+    """This process's share of a minibatch, and what was read from it before the update."""
 
     rows: list[int]
-    """Which episodes of the rollout."""
+    """Which episodes of the rollout; none when there are fewer than processes."""
+    filled: list[int]
+    """The same, or another process's episode in place of none."""
     batch: Batch
+    """Of the ``filled`` rows."""
+    weights: Mapping[str, float]
+    """Which part of the whole minibatch this share is, unit by unit; see ``weights_of``."""
     before: Reading
     """By the policy."""
     anchor: Reading
     """By the reference."""
 
     def pick(self, per_episode: Sequence[FloatArray]) -> Tensor:
-        """Return the entries of these episodes, one after the other. Shapes ``(T_i,)`` -> ``(T,)``."""
-        picked = np.concatenate([per_episode[row] for row in self.rows])
+        """Return the entries of the ``filled`` rows, one after the other. Shapes ``(T_i,)`` -> ``(T,)``."""
+        picked = np.concatenate([per_episode[row] for row in self.filled])
         return torch.tensor(picked, dtype=torch.float32, device=self.batch.ids.device)
 
 
 def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[FloatArray]:
-    """Undo ``Minibatch.pick``.
+    """Undo ``Minibatch.pick``, with the episodes of all processes.
 
     Args:
         minibatches: All of a rollout.
@@ -68,16 +74,23 @@ def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], leng
     """
     parts: dict[int, FloatArray] = {}
     for minibatch, tensor in zip(minibatches, tensors, strict=True):
-        ends = np.cumsum([lengths[row] for row in minibatch.rows])[:-1]
-        parts |= zip(minibatch.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
-    return [parts[row] for row in range(len(lengths))]
+        if minibatch.rows:
+            ends = np.cumsum([lengths[row] for row in minibatch.rows])[:-1]
+            parts |= zip(minibatch.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
+    everything = merge(parts)
+    return [everything[row] for row in range(len(lengths))]
 
 
-def drift_metrics(minibatches: Sequence[Minibatch]) -> dict[str, float]:
-    """Return how far the beliefs have moved away from those of the frozen judge, on the same episodes."""
-    now = torch.cat([each.before.score_logits for each in minibatches]).sigmoid().double().cpu().numpy()
-    then = torch.cat([each.anchor.score_logits for each in minibatches]).sigmoid().double().cpu().numpy()
-    drift = judge_drift(now, then)
+def drift_metrics(minibatches: Sequence[Minibatch], turns: Sequence[int]) -> dict[str, float]:
+    """Return how far the beliefs have moved away from those of the frozen judge, on the same episodes.
+
+    Args:
+        minibatches: All of a rollout.
+        turns: Turns of each episode.
+    """
+    now = by_episode(minibatches, [each.before.score_logits.sigmoid() for each in minibatches], turns)
+    then = by_episode(minibatches, [each.anchor.score_logits.sigmoid() for each in minibatches], turns)
+    drift = judge_drift(np.concatenate(now), np.concatenate(then))
     return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
 
 

@@ -27,6 +27,7 @@ from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
+from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
@@ -34,7 +35,7 @@ from mise_gym.train.mirrors import mirrors_of
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
 from mise_gym.trajectories import read_episodes, write_episodes
@@ -66,9 +67,10 @@ class TrainingRun:
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
         self.folder = config.run_dir
-        self.progress = progress
+        self.progress = progress and is_main()
         self.metrics = MetricsFile(self.folder / "metrics.jsonl", mirrors_of(config))
-        self.cost = self._open_folder()
+        with main_first():
+            self.cost = self._open_folder()
 
     def run(self) -> dict[str, Any]:
         """Do what is left to do and return the summary, which is also in ``summary.json``; a finished run is only read."""
@@ -79,11 +81,11 @@ class TrainingRun:
             torch.set_num_threads(self.config.threads)
         if self.config.deterministic:
             torch.use_deterministic_algorithms(True)
-        with self._stage("games"):
+        with self._stage("games"), main_first():
             self._make_games()
-        with self._stage("demonstrations"):
+        with self._stage("demonstrations"), main_first():
             episodes = self._demonstrations()
-        with self._stage("warm_start"):
+        with self._stage("warm_start"), main_first():
             policy = self._warm_started(episodes)
         with self._stage("evaluation_before"):
             before = self._evaluate("before", policy)
@@ -148,6 +150,11 @@ class TrainingRun:
             infos=("admissible_commands", *infos),
         )
 
+    def _make_envs(self, episodes: int, *infos: str) -> list[TextEnvironment]:
+        """Make as many as this process's part of the episodes needs, and no more than its part of ``ppo.num_envs``."""
+        count = min(len(share(range(episodes))), len(share(range(self.config.ppo.num_envs))))
+        return [self._make_env(*infos) for _ in range(max(1, count))]
+
     def _demonstrations(self) -> list[Episode]:
         """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
         config = self.config.warm_start
@@ -209,27 +216,26 @@ class TrainingRun:
     def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
-        tasks = [{"split": "valid", "game": game} for game in range(heldout)]
+        tasks = share([{"split": "valid", "game": game} for game in range(heldout)])
         envs: list[TextEnvironment] = []
         evaluations = {}
         for decoding, temperature in (("sampled", 1.0), ("greedy", 0.0)):
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
-                envs = envs or [self._make_env("policy_commands") for _ in range(min(self.config.ppo.num_envs, heldout))]
-                generator = torch.Generator().manual_seed(
-                    int(np.random.SeedSequence([self.config.seed, EVALUATION_STREAM]).generate_state(1)[0])
-                )
-                with self._bar(f"held-out games {when}, {decoding}", heldout) as bar:
+                envs = envs or self._make_envs(heldout, "policy_commands")
+                seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
+                with self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
                     episodes = collect(
                         envs,
                         tasks,
                         policy,
-                        generator,
+                        seeds,
                         temperature=temperature,
                         recorder_class=LabelledRecorder,
                         on_episode=bar.update,
                     ).episodes
-                write_episodes(path, _with_beliefs(episodes, policy.self_evaluate(episodes)))
+                self._write_evaluation(path, unshare(_with_beliefs(episodes, policy.self_evaluate(episodes))))
+                wait()
             episodes = list(read_episodes(path))
             evaluations[decoding] = Evaluation(episodes, [np.array(episode.extra["beliefs"]) for episode in episodes])
         for env in envs:
@@ -243,7 +249,7 @@ class TrainingRun:
             check_folder(folder)
             load_weights(policy, folder)
             return
-        envs = [self._make_env() for _ in range(self.config.ppo.num_envs)]
+        envs = self._make_envs(self.config.ppo.episodes_per_iteration)
         seed = [self.config.seed, TRAINING_STREAM]
         trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
@@ -255,6 +261,11 @@ class TrainingRun:
         trainer.validation.restore_best()
         write_folder(folder, lambda aside: save_model(policy, aside))
 
+    @main_only
+    def _write_evaluation(self, path: Path, episodes: Sequence[Episode]) -> None:
+        write_episodes(path, episodes)
+
+    @main_only
     def _draw(self, before: Evaluation, after: Evaluation) -> None:
         records, evaluations = ([r for r in self.metrics.read() if r["stage"] == stage] for stage in ("ppo", "evaluation"))
         plot_success(records, evaluations, before.summary()["success"], after.summary()["success"], self.folder / "success.png")

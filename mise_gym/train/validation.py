@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
 from mise_gym.train.config import EvaluationConfig
+from mise_gym.train.distributed import share, unshare, wait
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 
 _RESULT: Final = "evaluation.json"
 
@@ -42,8 +42,8 @@ class Validation:
     def run(self, iteration: int) -> dict[str, float]:
         """Play, keep the model if it has won more games than any before, and return the ``evaluation/*`` metrics."""
         tasks = [{"split": "valid", "game": game} for game in range(self.config.episodes)]
-        state = int(np.random.SeedSequence([*self.seed, iteration]).generate_state(1)[0])
-        episodes = collect(self.envs, tasks, self.policy, torch.Generator().manual_seed(state)).episodes
+        seeds = draw_seeds(np.random.default_rng([*self.seed, iteration]), len(tasks))
+        episodes = unshare(collect(self.envs, share(tasks), self.policy, share(seeds)).episodes)
         result = {
             "evaluation/success_rate": float(np.mean([episode.success for episode in episodes])),
             "evaluation/progress_mean": float(np.mean([episode.progress for episode in episodes])),
@@ -52,6 +52,7 @@ class Validation:
         best = self.best()
         if best is None or _merit(result) > _merit(best):
             write_folder(self.folder, lambda aside: self._fill(aside, {"iteration": iteration, **result}))
+            wait()
         return result
 
     def best(self) -> dict[str, float] | None:

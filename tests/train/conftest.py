@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mise_gym.train.critic import CriticKind
 from mise_gym.train.model import TinyModelConfig, build_tiny_model, train_tokenizer
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.rollout import Rollout, collect
+from mise_gym.train.rollout import Rollout, collect, draw_seeds
 from mise_gym.train.text import BAD, GOOD
 from tests.train.pantry import THINGS, Pantry
 
@@ -53,8 +54,8 @@ def policy(make_policy: MakePolicy) -> LLMPolicy:
 
 def play(policy: LLMPolicy, games: int = 8, *, num_envs: int = 4, seed: int = 0, temperature: float = 1.0) -> Rollout:
     envs = [Pantry() for _ in range(num_envs)]
-    generator = torch.Generator().manual_seed(seed)
-    return collect(envs, [{"game": game} for game in range(games)], policy, generator, temperature=temperature)
+    seeds = draw_seeds(np.random.default_rng(seed), games)
+    return collect(envs, [{"game": game} for game in range(games)], policy, seeds, temperature=temperature)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def env() -> StrictPantry:
 
 @pytest.fixture
 def rollout(env: gym.Env[str, str], policy: LLMPolicy) -> Rollout:
-    return collect([env], [RED_APRICOT_WANTED], policy, torch.Generator().manual_seed(0))
+    return collect([env], [RED_APRICOT_WANTED], policy, seeds=[0])
 
 
 @pytest.fixture
