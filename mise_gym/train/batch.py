@@ -91,21 +91,20 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     )
 
 
-def weights_of(batches: Sequence[Batch], is_counted: Sequence[bool]) -> list[dict[str, float]]:
-    """Return, unit by unit, which part of each minibatch this process holds; 1 where there is one process.
+def weights_of(batch: Batch, *, is_counted: bool) -> dict[str, float]:
+    """Return, unit by unit, which part of a minibatch this process holds; 1 where there is one process.
 
-    Weighted by it, the means over a process's batch add up, over processes, to the mean over the whole minibatch.
+    Weighted by it, the means over the parts add up, over processes, to the mean over the whole minibatch.
 
     Args:
-        batches: This process's part of each minibatch.
-        is_counted: False for one that only fills the place of an empty part; its weights are 0.
+        batch: This process's part.
+        is_counted: False for one that only stands in for an empty part; its weights are 0.
     """
-    sizes = [(len(b.choices), len(b.states.rows), len(b.slot_episodes), len(b.outcomes)) for b in batches]
-    mine = torch.tensor(sizes, dtype=torch.float64) * torch.tensor(is_counted)[:, None]
-    parts = mine / total(mine.to(batches[0].ids.device, copy=True)).cpu().clamp(min=1)
-    return [dict(zip(("decisions", "steps", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]
-
-
-def weighted(term: Tensor, weight: float) -> Tensor:
-    """Return ``weight * term``; 0 for the weight 0, even where the term is a mean over nothing."""
-    return term * weight if weight else term.nan_to_num() * 0
+    sizes = {
+        "decisions": len(batch.choices),
+        "steps": len(batch.states.rows),
+        "turns": len(batch.slot_episodes),
+        "episodes": len(batch.outcomes),
+    }
+    mine = torch.tensor(list(sizes.values()), dtype=torch.float64, device=batch.ids.device) * is_counted
+    return dict(zip(sizes, (mine / total(mine.clone()).clamp(min=1)).tolist(), strict=True))

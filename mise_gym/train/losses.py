@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, mse_loss
+from torch.nn.functional import logsigmoid
 
 KLEstimator = Literal["exact", "k1", "k3"]
 CalibrationScore = Literal["brier", "log"]
@@ -55,7 +55,7 @@ def policy_loss(
 
 def value_loss(values: Tensor, value_targets: Tensor) -> Tensor:
     """Return half the mean squared error of the critic; both shapes ``(T,)``."""
-    return 0.5 * mse_loss(values, value_targets)
+    return 0.5 * mean((values - value_targets) ** 2)
 
 
 def chosen(logprobs: Tensor, choices: Tensor) -> Tensor:

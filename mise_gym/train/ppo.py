@@ -11,7 +11,7 @@ from torch import Tensor
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.advantages import FloatArray, returns_to_go
-from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weighted, weights_of, with_hindsight
+from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weights_of, with_hindsight
 from mise_gym.train.credit import Credit, CreditLevel, critic_credit, explained_variance, group_credit
 from mise_gym.train.critic import CriticKind
 from mise_gym.train.distributed import share, sum_gradients, total
@@ -197,23 +197,22 @@ class PPOLearner:
             "train/kl_coef": self.kl_coef,
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
             "train/reward_scale": self.reward_scale.value,
-            **drift_metrics(minibatches, [len(sequence.slots) for sequence in sequences]),
+            **drift_metrics(minibatches),
         }
 
     def _minibatches(self, sequences: Sequence[JudgedTrace], rng: np.random.Generator) -> list[Minibatch]:
-        """Divide the rollout at random, and read this process's share of it as policy and reference are before the update."""
+        """Divide the rollout at random, and read policy and reference as they are before the update."""
         order, size = rng.permutation(len(sequences)), self.config.minibatch_episodes
-        wholes = [order[start : start + size].tolist() for start in range(0, len(order), size)]
-        shares = [share(rows) for rows in wholes]
-        filled = [mine or rows[:1] for mine, rows in zip(shares, wholes, strict=True)]  # a process without a part steps too
-        batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in filled]
-        weights = weights_of(batches, [bool(mine) for mine in shares])
-        with torch.no_grad():
-            readings = [(read(self.policy, batch), read(self.reference, batch)) for batch in batches]
-        return [
-            Minibatch(rows, stand_in, batch, weight, before, anchor)
-            for rows, stand_in, batch, weight, (before, anchor) in zip(shares, filled, batches, weights, readings, strict=True)
-        ]
+        minibatches = []
+        for start in range(0, len(order), size):
+            whole = order[start : start + size].tolist()
+            mine = share(whole)
+            rows = mine or whole[:1]  # a process without a part takes its steps with the others, at the weight 0
+            batch = to_batch(self.policy, [sequences[row] for row in rows])
+            weights = weights_of(batch, is_counted=bool(mine))
+            with torch.no_grad():
+                minibatches.append(Minibatch(rows, batch, read(self.policy, batch), read(self.reference, batch), weights))
+        return minibatches
 
     def _step_rewards(
         self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], minibatches: Sequence[Minibatch]
@@ -248,7 +247,6 @@ class PPOLearner:
         return logs
 
     def _step(self, minibatch: Minibatch, credit: Credit) -> dict[str, float]:
-        """Take one step. Every term is this process's part of the whole minibatch's, and so are the loss and its gradient."""
         config, batch, anchor = self.config, minibatch.batch, minibatch.anchor
         reading = read(self.policy, batch)
         surrogate = policy_loss(
@@ -269,10 +267,10 @@ class PPOLearner:
             "clip_fraction": surrogate.clip_fraction,
             "approx_kl": surrogate.approx_kl,
         }
-        terms = {name: weighted(term, minibatch.weights[UNITS.get(name, "decisions")]) for name, term in terms.items()}
-        norm = self._descend(self._loss(terms))
-        whole = total(torch.stack([term.detach() for term in terms.values()])).tolist()
-        return {f"train/{name}": value for name, value in zip(terms, whole, strict=True)} | {"train/gradient_norm": norm.item()}
+        parts = {name: term * minibatch.weights[UNITS.get(name, "decisions")] for name, term in terms.items()}
+        norm = self._descend(self._loss(parts))
+        whole = total(torch.stack([part.detach() for part in parts.values()]))
+        return {f"train/{name}": value for name, value in zip(parts, whole.tolist(), strict=True)} | {"train/gradient_norm": norm}
 
     def _loss(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Weigh the terms."""
@@ -286,14 +284,14 @@ class PPOLearner:
             loss = loss - config.calibration_coef * terms["calibration_reward"] + config.anchor_coef * terms["anchor_kl"]
         return loss
 
-    def _descend(self, loss: Tensor) -> Tensor:
-        """Take one step of the optimiser and return the norm of the gradient."""
+    def _descend(self, loss: Tensor) -> float:
+        """Take one step of the optimiser and return the norm of the gradient; ``loss`` is this process's part of the whole."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         sum_gradients(self.policy.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
-        return norm
+        return norm.item()
 
     def _reference_kl(self, batch: Batch, reading: Reading, anchor: Reading) -> Tensor:
         return reference_kl(reading.logprobs, anchor.logprobs, batch.choices, estimator=self.config.kl_estimator)

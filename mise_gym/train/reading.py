@@ -10,7 +10,7 @@ from torch import Tensor
 from mise_gym.rewards.metrics import judge_drift
 from mise_gym.train.advantages import FloatArray
 from mise_gym.train.batch import Batch
-from mise_gym.train.distributed import merge
+from mise_gym.train.distributed import gather_objects, merge
 from mise_gym.train.policy import LLMPolicy
 
 
@@ -40,32 +40,34 @@ def read(policy: LLMPolicy, batch: Batch) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class Minibatch:
-    """This process's share of a minibatch, and what was read from it before the update."""
+    """Some episodes of a rollout, or this process's part of them, and what was read from them before the update."""
 
     rows: list[int]
-    """Which episodes of the rollout; none when there are fewer than processes."""
-    filled: list[int]
-    """The same, or another process's episode in place of none."""
+    """Which episodes of the rollout."""
     batch: Batch
-    """Of the ``filled`` rows."""
-    weights: Mapping[str, float]
-    """Which part of the whole minibatch this share is, unit by unit; see ``weights_of``."""
     before: Reading
     """By the policy."""
     anchor: Reading
     """By the reference."""
+    weights: Mapping[str, float]
+    """Which part of the whole minibatch this is, by unit; see ``weights_of``."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the episodes are this process's part, and not one that stands in for an empty part."""
+        return self.weights["episodes"] > 0
 
     def pick(self, per_episode: Sequence[FloatArray]) -> Tensor:
-        """Return the entries of the ``filled`` rows, one after the other. Shapes ``(T_i,)`` -> ``(T,)``."""
-        picked = np.concatenate([per_episode[row] for row in self.filled])
+        """Return the entries of these episodes, one after the other. Shapes ``(T_i,)`` -> ``(T,)``."""
+        picked = np.concatenate([per_episode[row] for row in self.rows])
         return torch.tensor(picked, dtype=torch.float32, device=self.batch.ids.device)
 
 
 def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[FloatArray]:
-    """Undo ``Minibatch.pick``, with the episodes of all processes.
+    """Undo ``Minibatch.pick``.
 
     Args:
-        minibatches: All of a rollout.
+        minibatches: All of a rollout, or this process's part of them; the parts of the others are added.
         tensors: One per minibatch. Shape of each ``(T,)``.
         lengths: Entries of each episode of the rollout.
 
@@ -74,24 +76,25 @@ def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], leng
     """
     parts: dict[int, FloatArray] = {}
     for minibatch, tensor in zip(minibatches, tensors, strict=True):
-        if minibatch.rows:
-            ends = np.cumsum([lengths[row] for row in minibatch.rows])[:-1]
-            parts |= zip(minibatch.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
-    everything = merge(parts)
-    return [everything[row] for row in range(len(lengths))]
+        if not minibatch.is_counted:
+            continue
+        ends = np.cumsum([lengths[row] for row in minibatch.rows])[:-1]
+        parts |= zip(minibatch.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
+    whole = merge(parts)
+    return [whole[row] for row in range(len(lengths))]
 
 
-def drift_metrics(minibatches: Sequence[Minibatch], turns: Sequence[int]) -> dict[str, float]:
-    """Return how far the beliefs have moved away from those of the frozen judge, on the same episodes.
-
-    Args:
-        minibatches: All of a rollout.
-        turns: Turns of each episode.
-    """
-    now = by_episode(minibatches, [each.before.score_logits.sigmoid() for each in minibatches], turns)
-    then = by_episode(minibatches, [each.anchor.score_logits.sigmoid() for each in minibatches], turns)
+def drift_metrics(minibatches: Sequence[Minibatch]) -> dict[str, float]:
+    """Return how far the beliefs have moved away from those of the frozen judge, on the same episodes."""
+    counted = [each for each in minibatches if each.is_counted]
+    mine = [(_beliefs(each.before), _beliefs(each.anchor)) for each in counted]
+    now, then = zip(*(pair for part in gather_objects(mine) for pair in part), strict=True)
     drift = judge_drift(np.concatenate(now), np.concatenate(then))
     return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
+
+
+def _beliefs(reading: Reading) -> FloatArray:
+    return np.asarray(reading.score_logits.sigmoid().double().cpu().numpy())
 
 
 def episode_beliefs(score_logits: Tensor, batch: Batch) -> Tensor:

@@ -263,7 +263,7 @@ def lead(policy: LLMPolicy, rollout: Rollout) -> float:
 def play_groups(policy: LLMPolicy) -> Rollout:
     """Play two games four times each."""
     envs = [Pantry() for _ in range(8)]
-    return collect(envs, [{"game": row // 4} for row in range(8)], policy, list(range(8)))
+    return collect(envs, [{"game": row // 4} for row in range(8)], policy, range(8))
 
 
 def test_token_advantages_read_the_critic_at_every_choice(policy: LLMPolicy, rollout: Rollout) -> None:
