@@ -105,7 +105,9 @@ def test_an_episode_that_is_not_there_is_answered_with_one_sentence(file: str, c
     assert "has no such episode" in capsys.readouterr().err
 
 
-def test_what_the_policy_wrote_stands_above_its_action(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_policy_wrote_stands_above_the_action_where_it_is_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     played = episode("go east", won=True)
     written = [{"text": "The door is east.\nAction: go east", "ids": [1, 2], "is_malformed": False}]
     write_episodes(tmp_path / "e.jsonl", [replace(played, extra={"written": written})])
