@@ -1,12 +1,10 @@
 """HindsightRewardCallback: credit per turn in Stable-Baselines3's on-policy algorithms (PPO, A2C and their kin)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from mise_gym.errors import ConfigError
 from mise_gym.extras import require
+from mise_gym.integrations.added_rewards import added_rewards
 
 require("stable_baselines3")
 
@@ -64,7 +62,7 @@ class HindsightRewardCallback(BaseCallback):  # type: ignore[misc]  # Stable-Bas
         row = self.model.rollout_buffer.pos  # the turn is stored after this call
         for env, done in enumerate(self.locals["dones"]):
             if done:
-                self._ended.append((env, row, _additions(self.locals["infos"][env])))
+                self._ended.append((env, row, added_rewards(self.locals["infos"][env])))
         return True
 
     def _on_rollout_end(self) -> None:
@@ -79,19 +77,3 @@ class HindsightRewardCallback(BaseCallback):  # type: ignore[misc]  # Stable-Bas
         self.logger.record("rollout/unjudged_turns", 1 - judged / buffer.rewards.size)
         if self._ended:
             self.logger.record("rollout/hindsight_reward", float(np.mean([sum(added) for _, _, added in self._ended])))
-
-
-def _additions(info: Mapping[str, Any]) -> list[float]:
-    """Return r_t - e_t of every turn of the episode that has just ended. Length ``T``."""
-    mise = info.get("mise")
-    if mise is None:
-        raise ConfigError(
-            "An episode ended without info['mise']. Put MISERewardWrapper(env, delivery='info') inside the wrappers that turn "
-            "text into numbers."
-        )
-    if info["reward/hindsight"] != 0:
-        raise ConfigError(
-            "The wrapper has paid the hindsight reward already, and the callback would pay it again. "
-            "Make the wrapper with delivery='info', or leave the callback out."
-        )
-    return [total - env for total, env in zip(mise["step_rewards"], mise["env_rewards"], strict=True)]
