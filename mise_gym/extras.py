@@ -13,8 +13,11 @@ EXTRA_OF: Final = {
     "scienceworld": "scienceworld",
     "py4j": "scienceworld",
     "torch": "hf",
+    "accelerate": "distributed",
+    "ray": "ray",
     "transformers": "hf",
     "tokenizers": "hf",
+    "peft": "lora",
     "sklearn": "calibration",
     "matplotlib": "plot",
     "tqdm": "judge",
@@ -26,6 +29,8 @@ EXTRA_OF: Final = {
     "waitress": "webshop",
     "selenium": "browser",
     "PIL": "browser",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
 }
 """Top-level package -> the extra of mise-gym that installs it."""
 

@@ -10,12 +10,16 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
+from mise_gym.train.adapter import LoRAConfig
 from mise_gym.train.model import TinyModelConfig
+from mise_gym.train.placement import ModelConfig
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.ranges import check_ranges
+from mise_gym.train.server import ServerConfig
 from mise_gym.train.warm_start import WarmStartConfig
+from mise_gym.train.writers import IN_PROCESS, Decoding
 
-RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped"]
+RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped", "mise-flipped-cal", "process", "sft"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class RewardArm:
     """Whether the self-evaluation is turned into its opposite."""
     trains_judge: bool = False
     """Whether r^C trains the self-evaluation."""
+    trains_policy: bool = True
+    """Whether there is reinforcement learning at all, or only the warm start and its evaluation."""
 
 
 REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
@@ -40,6 +46,9 @@ REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
     "mise": RewardArm(uses_hindsight=True, trains_judge=True),
     "mise-nocal": RewardArm(uses_hindsight=True, calibrator="centred"),
     "mise-flipped": RewardArm(uses_hindsight=True, calibrator="centred", is_flipped=True),
+    "mise-flipped-cal": RewardArm(uses_hindsight=True, is_flipped=True, trains_judge=True),
+    "process": RewardArm(uses_hindsight=True, calibrator="identity"),
+    "sft": RewardArm(trains_policy=False),
 }
 """Value of ``--reward`` -> what it means."""
 
@@ -63,13 +72,29 @@ class GamesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Playing games of the valid split between iterations; the model that played best is kept."""
+
+    every: int = 0
+    """Iterations between two evaluations; 0 is none, and the last model is the result."""
+    episodes: int = 50
+    """Valid games that are played each time, with sampled actions."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_ranges("evaluation", self, "every")
+        check_ranges("evaluation", self, "episodes", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run. Flags on the command line have the same names."""
 
     run_dir: Path = Path("runs/demo")
     """Folder of the run. Called again with the same settings, the run goes on where it stopped."""
     reward: RewardName = "mise"
-    """The reward: sparse outcome, the simulator's dense progress, or sparse outcome plus the model's own hindsight evaluation."""
+    """The reward: sparse outcome, the simulator's dense progress, or sparse outcome plus the model's own hindsight evaluation;
+    sft stops after the warm start."""
     model: str | None = None
     """Folder or hub id of a causal language model; none builds a tiny one from nothing."""
     seed: int = 0
@@ -78,14 +103,34 @@ class TrainConfig:
     """Weight of the hindsight reward per turn, beside an outcome between 0 and 1 per episode."""
     max_observation_tokens: int = 256
     """Longer observations lose their middle."""
+    decoding: Decoding = "constrained"
+    """What the model may write as an action: one of the admissible commands, or any text."""
+    thinking: bool = False
+    """The model may write thoughts before each action. They are trained like the action, and the environment never sees them."""
+    max_action_tokens: int = 32
+    """Longest free text per turn, thoughts included; what is cut off counts as malformed. With thoughts take 128 or more."""
+    generator: str = IN_PROCESS
+    """Where actions are written: in-process, or the address of a server, such as http://127.0.0.1:8000/v1."""
+    old_logprobs: Literal["writer", "learner"] = "writer"
+    """Whose log-probabilities PPO's ratio starts from: those that the actions were written with, or the learner's own."""
     checkpoint_every: int = 1
     """Iterations between checkpoints."""
     threads: int | None = None
     """CPU threads of torch; none leaves torch's choice."""
+    deterministic: bool = False
+    """Use only operations that give the same bits every time; slower on a GPU, and without effect on a CPU."""
+    tensorboard: bool = False
+    """Write the metrics for TensorBoard too, into the run's folder."""
+    wandb_project: str | None = None
+    """Send the metrics to this project of Weights & Biases too."""
     games: GamesConfig = field(default_factory=GamesConfig)
+    model_config: ModelConfig = field(default_factory=ModelConfig)
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
     tiny: TinyModelConfig = field(default_factory=TinyModelConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
@@ -94,10 +139,21 @@ class TrainConfig:
         check_ranges("", self, "seed", "w_hindsight")
         check_ranges("", self, "checkpoint_every", "threads", least=1)
         check_ranges("", self, "max_observation_tokens", least=2)
+        check_ranges("", self, "max_action_tokens", least=1)
+        if self.generator != IN_PROCESS and self.decoding != "free":
+            raise ConfigError(
+                f"The generator is {self.generator!r} and the decoding is {self.decoding!r}: a server cannot be held to the "
+                "admissible commands. Give --decoding free too, or leave the generator in-process."
+            )
         if max(self.warm_start.expert_episodes, self.warm_start.judge_episodes) > self.games.train:
             raise ConfigError(
                 f"The warm start wants {self.warm_start.expert_episodes} expert and {self.warm_start.judge_episodes} judge "
                 f"episodes, one game each, but there are only {self.games.train} training games. Raise games.train."
+            )
+        if self.evaluation.every and self.evaluation.episodes > self.games.heldout:
+            raise ConfigError(
+                f"evaluation.episodes is {self.evaluation.episodes}, but there are only {self.games.heldout} valid games. "
+                "Raise games.heldout."
             )
 
     def to_json(self) -> str:

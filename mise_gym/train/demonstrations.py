@@ -21,8 +21,8 @@ class LabelledRecorder(LiveRecorder):
     plans from the state at hand, asked again every turn. The environment must be made with ``infos=("policy_commands",)``.
     """
 
-    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
-        super().__init__(env, options)
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
+        super().__init__(env, options, seed)
         self.good_turns: list[int] = []
         solution = env.unwrapped.expert_actions()  # type: ignore[attr-defined]  # part of every TextEnv
         self._to_learn = list(takewhile(lambda action: action not in self.info["policy_commands"], solution))
