@@ -6,7 +6,8 @@ from mise_gym.errors import ConfigError
 from mise_gym.extras import require
 from mise_gym.integrations.added_rewards import added_rewards
 
-require("ray.rllib")
+require("tree", extra="rllib")  # which Ray alone does not bring
+require("ray.rllib", extra="rllib")
 
 from ray.rllib.callbacks.callbacks import RLlibCallback  # noqa: E402  # behind the check that says how to install it
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode  # noqa: E402
