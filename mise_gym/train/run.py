@@ -25,7 +25,7 @@ from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.extras import require
 from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
-from mise_gym.train.config import REWARD_ARMS, TrainConfig
+from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
 from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
 from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait
 from mise_gym.train.evaluate import Evaluation
