@@ -16,6 +16,7 @@ GLOSSARY: Final = {
     "rollout/progress_mean": "Mean final progress R of training episodes.",
     "rollout/turns_mean": "Mean number of turns of training episodes.",
     "rollout/truncated_rate": "Share of training episodes cut by the turn limit.",
+    "rollout/lost_workers": "Rollout workers that died in this iteration; others played their episodes.",
     "reward/env_mean": "Mean over episodes of the summed environment reward.",
     "reward/hindsight_mean": "Mean over episodes of the summed, weighted hindsight reward w_hindsight * c(s_t).",
     "reward/total_mean": "Mean over episodes of the summed reward that the learner got.",

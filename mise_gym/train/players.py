@@ -119,16 +119,17 @@ class RayPlayers:
         starts = list(range(0, len(tasks), self._group))
         waiting, played = starts[::-1], dict[int, Rollout]()
         self.lost_workers = 0
+        self._busy = {future: (worker, None) for future, (worker, _) in self._busy.items()}  # from a call that raised
         while len(played) < len(starts):
             while self._idle and waiting:
                 worker, start = self._idle.pop(), waiting.pop()
                 part = slice(start, start + self._group)
                 self._busy[worker.play.remote(weights, tasks[part], seeds[part])] = worker, start
-            start, result = self._next()
-            if start is not None and result is None:
-                waiting.append(start)
-            elif start is not None:
-                played[start] = result
+            group, result = self._next()
+            if group is not None and result is None:
+                waiting.append(group)
+            elif group is not None and result is not None:
+                played[group] = result
         parts = [played[start] for start in starts]
         return Rollout([e for part in parts for e in part.episodes], [t for part in parts for t in part.traces])
 
@@ -156,6 +157,9 @@ class RayPlayers:
         try:
             result = ray.get(done[0])
         except ray.exceptions.RayTaskError as error:
+            self._idle.append(worker)
+            if start is None:
+                return None, None
             raise error.cause from error
         except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
             self._replace(error)

@@ -10,6 +10,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -27,12 +28,13 @@ from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
 from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
-from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait
+from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait, world_size
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.mirrors import mirrors_of
 from mise_gym.train.model import build_tiny_model, train_tokenizer
+from mise_gym.train.players import LocalPlayers, Players, RayPlayers
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
@@ -44,7 +46,7 @@ from mise_gym.types import Episode
 logger = logging.getLogger(__name__)
 
 ENV_ID: Final = "mise/FTWP-v0"
-FREE_TO_CHANGE: Final = {"run_dir", "threads", "tensorboard", "wandb_project"}
+FREE_TO_CHANGE: Final = {"run_dir", "threads", "rollout_backend", "rollout_workers", "tensorboard", "wandb_project"}
 """Settings that another call on the same folder may choose anew: they change nothing that the run finds out."""
 WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
 
@@ -138,22 +140,24 @@ class TrainingRun:
             make_games(games.level, split, count, progress=self.progress)
 
     def _make_env(self, *infos: str) -> TextEnvironment:
-        games = self.config.games
-        counts = {"train": games.train, "valid": games.heldout}
-        mode = self.arm.reward_mode
-        return gym.make(
-            ENV_ID,
-            level=games.level,
-            num_games=counts,
-            max_turns=games.max_turns,
-            reward_mode=mode,
-            infos=("admissible_commands", *infos),
-        )
+        return make_env(self.config.games, self.arm.reward_mode, infos)
 
     def _make_envs(self, episodes: int, *infos: str) -> list[TextEnvironment]:
         """Make as many as this process's part of the episodes needs, and no more than its part of ``ppo.num_envs``."""
         count = min(len(share(range(episodes))), len(share(range(self.config.ppo.num_envs))))
         return [self._make_env(*infos) for _ in range(max(1, count))]
+
+    def _players(self, policy: LLMPolicy) -> Players:
+        config = self.config
+        if config.rollout_backend == "in-process":
+            return LocalPlayers(self._make_envs(config.ppo.episodes_per_iteration), policy)
+        if world_size() > 1:
+            raise ConfigError(
+                f"{world_size()} processes share this run, and each of them plays. Workers of Ray are for a run in one process: "
+                "leave out --rollout-backend, or the launcher."
+            )
+        make = partial(make_env, config.games, self.arm.reward_mode)
+        return RayPlayers(make, policy, workers=config.rollout_workers, num_envs=config.ppo.num_envs)
 
     def _demonstrations(self) -> list[Episode]:
         """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
@@ -249,15 +253,14 @@ class TrainingRun:
             check_folder(folder)
             load_weights(policy, folder)
             return
-        envs = self._make_envs(self.config.ppo.episodes_per_iteration)
+        players = self._players(policy)
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
+        trainer = Trainer(policy, copy.deepcopy(policy), players, self.config, self.folder, self.metrics, seed)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)
                 bar.update()
-        for env in envs:
-            env.close()
+        players.close()
         trainer.validation.restore_best()
         write_folder(folder, lambda aside: save_model(policy, aside))
 
@@ -297,6 +300,25 @@ class TrainingRun:
         }
         write_file(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
+
+
+def make_env(games: GamesConfig, reward_mode: str, infos: Sequence[str] = ()) -> TextEnvironment:
+    """Make an environment of a run's games, which lists admissible commands.
+
+    Args:
+        games: Which games.
+        reward_mode: What it pays.
+        infos: What else it tells.
+    """
+    counts = {"train": games.train, "valid": games.heldout}
+    return gym.make(
+        ENV_ID,
+        level=games.level,
+        num_games=counts,
+        max_turns=games.max_turns,
+        reward_mode=reward_mode,
+        infos=("admissible_commands", *infos),
+    )
 
 
 def _read_json(path: Path) -> Any:

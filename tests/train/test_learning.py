@@ -12,6 +12,7 @@ from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import GLOSSARY, MetricsFile, rollout_metrics
+from mise_gym.train.players import LocalPlayers
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.warm_start import WarmStartConfig
 from mise_gym.trajectories import read_episodes
@@ -73,7 +74,7 @@ def make_trainer(make_policy: MakePolicy) -> MakeTrainer:
         )
         envs = [Pantry() for _ in range(config.ppo.num_envs)]
         policy, reference = (make_policy(0, critic=config.ppo.critic) for _ in range(2))
-        return Trainer(policy, reference, envs, config, folder, metrics(folder / "metrics.jsonl"), seed=[0])
+        return Trainer(policy, reference, LocalPlayers(envs, policy), config, folder, metrics(folder / "metrics.jsonl"), seed=[0])
 
     return make
 
