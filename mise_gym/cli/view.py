@@ -9,6 +9,7 @@ from mise_gym.cli.terminal import Screen, visible
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.rewards.labels import labels_of, reasons_of
+from mise_gym.train.text import WRITTEN
 from mise_gym.trajectories import read_episodes
 from mise_gym.types import Episode
 
@@ -57,6 +58,8 @@ def _show(screen: Screen, number: int, episode: Episode, labels: RewardBreakdown
         if turn == 0 and transition.observation != episode.task:
             screen.show(visible(transition.observation))
             screen.show("")
+        if thoughts := _written(episode, turn):
+            screen.show(thoughts, "note")
         screen.show(f"{turn + 1:>3} {_score(screen, labels, turn)}> {visible(transition.action)}")
         note = _note(episode, labels, turn)
         if note:
@@ -93,6 +96,14 @@ def _score(screen: Screen, labels: RewardBreakdown | None, turn: int) -> str:
     filled = round(BAR * min(max(score, 0.0), 1.0))
     bar = f"{'█' * filled}{'░' * (BAR - filled)} " if screen.has_colour else ""
     return screen.on_scale(f"{bar}[{score:.2f}]", min(max(score, 0.0), 1.0)) + " "
+
+
+def _written(episode: Episode, turn: int) -> str:
+    """Return what the policy wrote, where that is more than the action."""
+    if WRITTEN not in episode.extra:
+        return ""
+    text = str(episode.extra[WRITTEN][turn]["text"])
+    return visible(text) if text != episode.transitions[turn].action else ""
 
 
 def _note(episode: Episode, labels: RewardBreakdown | None, turn: int) -> str:

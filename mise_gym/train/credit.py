@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mise_gym.train.advantages import FloatArray, GroupBaseline, gae, group_advantages, normalise, returns_to_go
-from mise_gym.train.decoding import TokenTrace
+from mise_gym.train.trace import TokenTrace
 
 CreditLevel = Literal["turn", "token"]
 

@@ -16,13 +16,15 @@ from mise_gym.rewards.labels import with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
-from mise_gym.train.distributed import SharedJudge, main_only
+from mise_gym.train.distributed import SharedJudge, main_only, share
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
-from mise_gym.train.players import Players, play_shared
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.players import Players, gathered
+from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOLearner
+from mise_gym.train.rescoring import rescored
 from mise_gym.train.rollout import draw_seeds
 from mise_gym.train.validation import Validation
+from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -34,27 +36,30 @@ class Trainer:
 
     Args:
         policy: The warm-started policy.
-        reference: A copy of it, which stays as it is.
+        reference: The policy as it is now, for good: ``reference_of(policy)``.
         players: Who plays the training games.
         config: The run's settings.
         folder: The run's folder; checkpoints and episodes go there.
         metrics: Where metrics go.
         seed: Seed sequence of everything drawn at random.
+        writers: What writes the actions; ``None`` makes it from the settings.
     """
 
     def __init__(  # noqa: PLR0913  # the parts of a run, each used once
         self,
         policy: LLMPolicy,
-        reference: LLMPolicy,
+        reference: Reader,
         players: Players,
         config: TrainConfig,
         folder: Path,
         metrics: MetricsFile,
         seed: Sequence[int],
+        writers: Writers | None = None,
     ) -> None:
         arm = REWARD_ARMS[config.reward]
         judge: Judge = SharedJudge(SelfEvaluationJudge(policy))
         self.policy, self.players, self.config, self.folder, self.metrics = policy, players, config, folder, metrics
+        self.writers = writers or make_writers(config)
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
             arm.calibrator,
@@ -104,7 +109,11 @@ class Trainer:
         games = self._draw_games()
         start = perf_counter()
         tasks = [{"split": "train", "game": int(game)} for game in games]
-        rollout = play_shared(self.players, tasks, draw_seeds(self.rng, len(tasks)))
+        self.writers.sync(self.policy, self.done)
+        played = self.players.play(share(tasks), share(draw_seeds(self.rng, len(tasks))))
+        if self.config.old_logprobs == "learner":
+            played = rescored(self.policy, played)
+        rollout = gathered(played)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -114,6 +123,7 @@ class Trainer:
         self._record(rollout.episodes, rewards)
         failed = float(sum(self.pipeline.failed.values()))
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
+        times["time/simulator_seconds"] = rollout.simulator_seconds
         times["time/tokens_per_second"] = sum(len(trace.ids) for trace in rollout.traces) / sum(seconds.values())
         counts = {"judge/failed_episodes": failed, "rollout/lost_workers": float(self.players.lost_workers)}
         values = rollout_metrics(rollout.episodes, rewards) | counts | losses | times

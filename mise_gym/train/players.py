@@ -11,9 +11,11 @@ from torch import Tensor
 
 from mise_gym.errors import ConfigError, SimulatorCrashed
 from mise_gym.extras import require
-from mise_gym.train.distributed import share, unshare
+from mise_gym.train.decoding import TurnDecoder
+from mise_gym.train.distributed import gather_objects, unshare
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout, TextEnvironment, collect
+from mise_gym.train.trace import BeginWriting
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +49,17 @@ class LocalPlayers:
     Args:
         envs: As many episodes are played at the same time.
         policy: Writes the actions.
+        begin: Starts what writes them, as for ``collect``.
     """
 
     lost_workers = 0
 
-    def __init__(self, envs: Sequence[TextEnvironment], policy: LLMPolicy) -> None:
-        self.envs, self.policy = envs, policy
+    def __init__(self, envs: Sequence[TextEnvironment], policy: LLMPolicy, begin: BeginWriting = TurnDecoder) -> None:
+        self.envs, self.policy, self.begin = envs, policy, begin
 
     def play(self, tasks: Tasks, seeds: Sequence[int]) -> Rollout:
         """Play every task once, with its seed, and return the episodes in order."""
-        return collect(self.envs, tasks, self.policy, seeds)
+        return collect(self.envs, tasks, self.policy, seeds, begin=self.begin)
 
     def close(self) -> None:
         """Close the environments."""
@@ -64,10 +67,10 @@ class LocalPlayers:
             env.close()
 
 
-def play_shared(players: Players, tasks: Tasks, seeds: Sequence[int]) -> Rollout:
-    """Let every process's players play its share of the tasks, and return all episodes in order to every process."""
-    played = players.play(share(tasks), share(seeds))
-    return Rollout(unshare(played.episodes), unshare(played.traces))
+def gathered(rollout: Rollout) -> Rollout:
+    """Put the rollouts of all processes together, each of which has played its ``share``; every process gets the whole."""
+    seconds = sum(gather_objects(rollout.simulator_seconds))
+    return Rollout(unshare(rollout.episodes), unshare(rollout.traces), seconds)
 
 
 class RayPlayers:
@@ -82,6 +85,7 @@ class RayPlayers:
     Args:
         make_env: Makes one environment; must be picklable.
         policy: Writes the actions; copied.
+        begin: Starts what writes them, as for ``collect``; must be picklable.
         workers: How many processes; each needs one CPU of the cluster.
         num_envs: Environments of all workers together; each has at least one.
 
@@ -90,7 +94,9 @@ class RayPlayers:
         ConfigError: The cluster has fewer CPUs than workers.
     """
 
-    def __init__(self, make_env: MakeEnv, policy: LLMPolicy, *, workers: int, num_envs: int) -> None:
+    def __init__(
+        self, make_env: MakeEnv, policy: LLMPolicy, begin: BeginWriting = TurnDecoder, *, workers: int, num_envs: int
+    ) -> None:
         ray = require("ray")
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
@@ -102,7 +108,7 @@ class RayPlayers:
         self._group = max(1, num_envs // workers)
         self._most_losses = MOST_LOSSES * workers
         self._start = ray.remote(num_cpus=1)(RolloutWorker).remote
-        self._made_of = make_env, self._group, ray.put(copy.deepcopy(policy).to("cpu"))
+        self._made_of = make_env, self._group, ray.put(copy.deepcopy(policy).to("cpu")), begin
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, int | None]] = {}
         for _ in range(workers):
@@ -131,7 +137,11 @@ class RayPlayers:
             elif group is not None and result is not None:
                 played[group] = result
         parts = [played[start] for start in starts]
-        return Rollout([e for part in parts for e in part.episodes], [t for part in parts for t in part.traces])
+        return Rollout(
+            [episode for part in parts for episode in part.episodes],
+            [trace for part in parts for trace in part.traces],
+            sum(part.simulator_seconds for part in parts),
+        )
 
     def close(self) -> None:
         """End the workers, and Ray where it was started here."""
@@ -185,11 +195,12 @@ class RolloutWorker:
         make_env: Makes one environment.
         num_envs: How many to make.
         policy: A copy of its own.
+        begin: Starts what writes the actions.
     """
 
-    def __init__(self, make_env: MakeEnv, num_envs: int, policy: LLMPolicy) -> None:
+    def __init__(self, make_env: MakeEnv, num_envs: int, policy: LLMPolicy, begin: BeginWriting) -> None:
         torch.set_num_threads(1)
-        self.make_env, self.num_envs, self.policy = make_env, num_envs, policy
+        self.make_env, self.num_envs, self.policy, self.begin = make_env, num_envs, policy, begin
         self.envs: list[TextEnvironment] = []
 
     def ready(self) -> None:
@@ -199,7 +210,7 @@ class RolloutWorker:
         """Take over the weights and play; environments are made the first time."""
         self.envs = self.envs or [self.make_env() for _ in range(self.num_envs)]
         self.policy.load_state_dict(dict(weights), strict=False)
-        return collect(self.envs, tasks, self.policy, seeds)
+        return collect(self.envs, tasks, self.policy, seeds, begin=self.begin)
 
 
 def _trained(policy: LLMPolicy) -> dict[str, Tensor]:

@@ -3,12 +3,11 @@
 games -> demonstrations -> warm start -> evaluation before -> PPO -> evaluation after -> pictures and summary
 """
 
-import copy
 import json
 import logging
 import resource
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,9 +36,12 @@ from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.players import LocalPlayers, Players, RayPlayers
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy
+from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
+from mise_gym.train.writers import IN_PROCESS, Writers, make_writers
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 
@@ -61,11 +63,12 @@ class TrainingRun:
     Raises:
         ConfigError: The folder holds a run with other settings.
         CheckpointError: The folder's list of settings is damaged.
-        MissingExtraError: Matplotlib, which draws the pictures, is not installed.
+        MissingExtraError: Matplotlib, which draws the pictures, is not installed, or peft, if an adapter is trained.
     """
 
     def __init__(self, config: TrainConfig, *, progress: bool = True) -> None:
         require("matplotlib")  # now, and not when the training is over
+        check_placement(config)
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
         self.folder = config.run_dir
@@ -78,6 +81,7 @@ class TrainingRun:
         """Do what is left to do and return the summary, which is also in ``summary.json``; a finished run is only read."""
         if (self.folder / "summary.json").exists():
             return dict(_read_json(self.folder / "summary.json"))
+        _check_processes(self.config)
         disable_progress_bar()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
@@ -89,12 +93,13 @@ class TrainingRun:
             episodes = self._demonstrations()
         with self._stage("warm_start"), main_first():
             policy = self._warm_started(episodes)
-        with self._stage("evaluation_before"):
-            before = self._evaluate("before", policy)
-        with self._stage("ppo"):
-            self._train(policy)
-        with self._stage("evaluation_after"):
-            after = self._evaluate("after", policy)
+        with closing(make_writers(self.config)) as writers:
+            with self._stage("evaluation_before"):
+                before = self._evaluate("before", policy, writers)
+            with self._stage("ppo"):
+                self._train(policy, writers)
+            with self._stage("evaluation_after"):
+                after = self._evaluate("after", policy, writers)
         self.metrics.close()
         self._draw(before["sampled"], after["sampled"])
         return self._summarise(before, after)
@@ -147,17 +152,12 @@ class TrainingRun:
         count = min(len(share(range(episodes))), len(share(range(self.config.ppo.num_envs))))
         return [self._make_env(*infos) for _ in range(max(1, count))]
 
-    def _players(self, policy: LLMPolicy) -> Players:
+    def _players(self, policy: LLMPolicy, writers: Writers) -> Players:
         config = self.config
         if config.rollout_backend == "in-process":
-            return LocalPlayers(self._make_envs(config.ppo.episodes_per_iteration), policy)
-        if world_size() > 1:
-            raise ConfigError(
-                f"{world_size()} processes share this run, and each of them plays. Workers of Ray are for a run in one process: "
-                "leave out --rollout-backend, or the launcher."
-            )
+            return LocalPlayers(self._make_envs(config.ppo.episodes_per_iteration), policy, writers.begin)
         make = partial(make_env, config.games, self.arm.reward_mode)
-        return RayPlayers(make, policy, workers=config.rollout_workers, num_envs=config.ppo.num_envs)
+        return RayPlayers(make, policy, writers.begin, workers=config.rollout_workers, num_envs=config.ppo.num_envs)
 
     def _demonstrations(self) -> list[Episode]:
         """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
@@ -185,23 +185,28 @@ class TrainingRun:
         folder = self.folder / "warm_start"
         if folder.exists():
             check_folder(folder)
-        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model(episodes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens, config.ppo.critic)
-        if folder.exists():
-            return policy
-        self.metrics.rewind("warm_start", 0)
-        self._prepare(policy, episodes)
-        write_folder(folder, lambda aside: save_model(policy, aside))
+        model, tokenizer = self._load(str(folder)) if folder.exists() else self._fresh_model(episodes)
+        policy = make_policy(model, tokenizer, config)
+        if not folder.exists():
+            self.metrics.rewind("warm_start", 0)
+            with adapter_for_the_warm_start(policy, config):
+                self._prepare(policy, episodes)
+            write_folder(folder, lambda aside: save_model(policy, aside))
+        add_adapter(policy, config, folder)
         return policy
 
     def _fresh_model(self, episodes: Sequence[Episode]) -> tuple[Any, Any]:
         config = self.config
         if config.model is not None:
-            return load_model(config.model)
+            return self._load(config.model)
         tokenizer = train_tokenizer(corpus(episodes), config.tiny.vocab_size)
-        return build_tiny_model(tokenizer, config.tiny, config.seed), tokenizer
+        return build_tiny_model(tokenizer, config.tiny, config.seed, config.model_config.attention), tokenizer
+
+    def _load(self, name: str) -> tuple[Any, Any]:
+        config = self.config
+        return load_model(
+            name, config.model_config.stored_dtype(is_trained=not config.lora.is_used), config.model_config.attention
+        )
 
     def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
         bar = self._bar("warm start", 0)
@@ -217,7 +222,7 @@ class TrainingRun:
         with bar:
             warm_start(policy, episodes, self.config.warm_start, rng, show)
 
-    def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
+    def _evaluate(self, when: str, policy: LLMPolicy, writers: Writers) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
         tasks = share([{"split": "valid", "game": game} for game in range(heldout)])
@@ -227,6 +232,7 @@ class TrainingRun:
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
                 envs = envs or self._make_envs(heldout, "policy_commands")
+                writers.sync(policy, 0)
                 seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
                 with self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
                     episodes = collect(
@@ -235,6 +241,7 @@ class TrainingRun:
                         policy,
                         seeds,
                         temperature=temperature,
+                        begin=writers.begin,
                         recorder_class=LabelledRecorder,
                         on_episode=bar.update,
                     ).episodes
@@ -246,16 +253,16 @@ class TrainingRun:
             env.close()
         return evaluations
 
-    def _train(self, policy: LLMPolicy) -> None:
+    def _train(self, policy: LLMPolicy, writers: Writers) -> None:
         """Run PPO from the newest checkpoint to the end, and leave the last model, or the best one, in ``model/``."""
         folder = self.folder / "model"
         if folder.exists():
             check_folder(folder)
             load_weights(policy, folder)
             return
-        players = self._players(policy)
+        players = self._players(policy, writers)
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, copy.deepcopy(policy), players, self.config, self.folder, self.metrics, seed)
+        trainer = Trainer(policy, reference_of(policy), players, self.config, self.folder, self.metrics, seed, writers)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)
@@ -319,6 +326,19 @@ def make_env(games: GamesConfig, reward_mode: str, infos: Sequence[str] = ()) ->
         reward_mode=reward_mode,
         infos=("admissible_commands", *infos),
     )
+
+
+def _check_processes(config: TrainConfig) -> None:
+    if config.rollout_backend == "ray" and config.generator != IN_PROCESS:
+        raise ConfigError(
+            f"Workers of Ray write actions themselves, and the generator is {config.generator!r}. "
+            "Leave out --rollout-backend, or --generator."
+        )
+    if world_size() > 1 and (config.rollout_backend == "ray" or config.generator != IN_PROCESS):
+        raise ConfigError(
+            f"{world_size()} processes share this run, and each of them plays and writes for itself. "
+            "Leave out --rollout-backend and --generator, or the launcher."
+        )
 
 
 def _read_json(path: Path) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
 from mise_gym.train.config import EvaluationConfig
-from mise_gym.train.distributed import wait
-from mise_gym.train.players import Players, play_shared
+from mise_gym.train.distributed import share, wait
+from mise_gym.train.players import Players, gathered
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import draw_seeds
 
@@ -42,7 +42,7 @@ class Validation:
         """Play, keep the model if it has won more games than any before, and return the ``evaluation/*`` metrics."""
         tasks = [{"split": "valid", "game": game} for game in range(self.config.episodes)]
         seeds = draw_seeds(np.random.default_rng([*self.seed, iteration]), len(tasks))
-        episodes = play_shared(self.players, tasks, seeds).episodes
+        episodes = gathered(self.players.play(share(tasks), share(seeds))).episodes
         result = {
             "evaluation/success_rate": float(np.mean([episode.success for episode in episodes])),
             "evaluation/progress_mean": float(np.mean([episode.progress for episode in episodes])),

@@ -1,5 +1,6 @@
 """The loop of iterations in a small world: what each reward means, and that a stopped run goes on exactly."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ class StoppingMetrics(MetricsFile):
         super().append(stage, step, values)
         if step == 2:
             raise KeyboardInterrupt
+
+
+class SlowPantry(Pantry):
+    """Takes its time."""
+
+    SECONDS = 0.003
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        time.sleep(self.SECONDS)
+        return super().step(action)
 
 
 @pytest.fixture
@@ -258,6 +269,8 @@ def test_rollout_metrics_are_the_plain_means() -> None:
             "rollout/progress_mean": 0.75,
             "rollout/turns_mean": 2.0,
             "rollout/truncated_rate": 0.5,
+            "rollout/valid_action_rate": 1.0,
+            "rollout/malformed_rate": 0.0,
             "reward/env_mean": 0.75,
             "reward/hindsight_mean": (0.25 + 0.5) / 2,
             "reward/total_mean": (1.25 + 1.0) / 2,
@@ -266,6 +279,16 @@ def test_rollout_metrics_are_the_plain_means() -> None:
             "judge/overconfidence_failed": 0.6 - 0.5,
         }
     )
+
+
+def test_the_simulators_time_is_part_of_the_playing_and_grows_with_it(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    trainer.players = LocalPlayers([SlowPantry() for _ in range(3)], trainer.policy)
+
+    record = next(iter(train(trainer).metrics.read()))
+
+    turns = sum(len(episode) for episode in recorded(tmp_path, 1))
+    assert turns * SlowPantry.SECONDS <= record["time/simulator_seconds"] < record["time/collect_seconds"]
 
 
 def test_the_drift_from_the_frozen_judge_starts_at_zero_and_is_logged(make_trainer: MakeTrainer, tmp_path: Path) -> None:
