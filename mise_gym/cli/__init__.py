@@ -1,5 +1,4 @@
-"""The command line: ``mise-gym list | info | play | replay | games | relabel | diff | view | report | train | export |
-webshop``.
+"""The command line: ``mise-gym COMMAND``; ``COMMANDS`` below lists them.
 
 Each command is one module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``; a new one needs the module and a
 row in ``COMMANDS``. A module is imported only when its command is called. This file alone decides how failures look: one sentence
@@ -25,6 +24,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "play": ("mise_gym.cli.play", "Play an environment yourself."),
     "replay": ("mise_gym.cli.replay", "Play recorded episodes again and check that nothing differs."),
     "games": ("mise_gym.cli.games", "Make, list and verify sets of TextWorld games."),
+    "judge": ("mise_gym.cli.judge", "Ask a judge about recorded episodes, and see its scores turn by turn."),
     "relabel": ("mise_gym.cli.relabel", "Judge recorded episodes again."),
     "diff": ("mise_gym.cli.diff", "Compare two relabellings of the same episodes."),
     "view": ("mise_gym.cli.view", "Show recorded episodes turn by turn, with scores."),

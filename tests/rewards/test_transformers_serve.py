@@ -15,7 +15,9 @@ import torch
 from mise_gym.rewards import JudgeStatus
 from mise_gym.rewards.judges.http import HttpJudge
 from mise_gym.rewards.judges.http_logprob import HttpLogprobJudge
+from mise_gym.rewards.labels import labels_of
 from mise_gym.train.model import TinyModelConfig, build_tiny_model, train_tokenizer
+from mise_gym.trajectories import read_episodes, write_episodes
 from tests.rewards.episodes import episode
 
 pytestmark = pytest.mark.slow
@@ -142,3 +144,16 @@ def test_a_model_that_is_not_there_is_an_error_that_says_so(ask, base_url):
     judge.close()
     assert (result.status, result.scores) == (JudgeStatus.ERROR, None)
     assert "no/such-model" in result.message
+
+
+def test_the_command_relabel_asks_a_real_server_once_about_every_episode(base_url, model_folder, tmp_path):
+    write_episodes(tmp_path / "in.jsonl", map(_two_turns, (105, 106, 107)))
+    arguments = {"model": str(model_folder), "base_url": base_url, "parameters": {"max_tokens": 60}, "limits": {"concurrency": 2}}
+    files = [str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]
+    program = str(Path(sys.executable).with_name("mise-gym"))
+    command = [program, "relabel", *files, "--judge", "http", "--judge-args", json.dumps(arguments)]
+    first, second = (subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(2))
+    assert "3 episodes, 6 turns: 3 judged, 0 failed; asked about 3 now." in first
+    assert "Judge http: 3 calls, " in first
+    assert "asked about 0 now." in second
+    assert [labels_of(judged).scores for judged in read_episodes(tmp_path / "out.jsonl")] == [(0.75, 0.25)] * 3
