@@ -7,8 +7,8 @@ Weights are random and nothing is downloaded: actions are limited to admissible 
 games. The tokenizer is made here, and the vocabulary padded to the size of the real one.
 
 Plain is ``plain_trainer.py``, in bfloat16 throughout: ``generate`` reads the prompt again in every turn, every turn is a sample
-of its own, logits at all tokens, a second copy of the model as reference. It is run for the shapes that are trained whole (tiny and
-0.5b); 7b is trained through an adapter of rank 16, alone. Both sides play the same games and update on the same episodes.
+of its own, logits at all tokens, a second copy of the model as reference. It is run for the shapes that are trained whole (tiny
+and 0.5b); 7b is trained through an adapter of rank 16, alone. Both sides play the same games and update on the same episodes.
 
 FLOPs of an update, for T tokens without padding in episodes of lengths S, P weights in the layers' matrices, L layers of width D:
 the policy and the reference are read once before the epochs, each 2 P T + 2 L D sum(S^2); an epoch is such a forward pass and a

@@ -69,5 +69,5 @@ def test_no_pass_has_more_tokens_than_it_may(policy: LLMPolicy, monkeypatch: pyt
 
     update(policy, replace(EVERYTHING, num_epochs=1))
 
-    assert len(sizes) >= 3 * 4
+    assert len(sizes) > 3
     assert max(sizes) <= 2 * longest
