@@ -23,10 +23,13 @@ from mise_gym.llm.limits import Limits
 from mise_gym.llm.retry import Retry
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.distributed import gather_objects, main_only, wait
-from mise_gym.train.forms import Form, FormOf
+from mise_gym.train.forms import Form, Forms
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.trace import Decision, TokenTrace
+
+IN_PROCESS: Final = "in-process"
+"""Value of the setting ``generator`` for no server."""
 
 STOPS: Final = ("\n", "</action>")
 """Where a server pauses. What was written so far is looked at here, and continued if the turn is not finished."""
@@ -145,18 +148,17 @@ class ServerWriter:
 
     Args:
         server: Who writes.
-        form_of: Starts the form of a turn; it must leave every token free.
-        max_tokens: Longest turn in tokens.
+        forms: What may be written; it must be free.
+        policy: Whose text it is; its weights are not used.
         openings: Token ids before the first action, one list per row.
         seeds: One per row; the server is asked with numbers drawn from it.
         temperature: 1 samples from the policy, 0 takes the likeliest token.
     """
 
-    def __init__(  # noqa: PLR0913  # three are those of every writer
+    def __init__(
         self,
         server: Server,
-        form_of: FormOf,
-        max_tokens: int,
+        forms: Forms,
         policy: LLMPolicy,
         openings: Sequence[list[int]],
         seeds: Sequence[int],
@@ -164,8 +166,7 @@ class ServerWriter:
     ) -> None:
         self.traces = [TokenTrace(list(opening)) for opening in openings]
         self._server = server
-        self._form_of = form_of
-        self._max_tokens = max_tokens
+        self._forms = forms
         self._text = policy.text
         self._temperature = temperature
         self._rngs = [np.random.default_rng(seed) for seed in seeds]
@@ -177,7 +178,7 @@ class ServerWriter:
         Raises:
             ConfigError: The server cannot be used.
         """
-        forms = {row: self._form_of(self._text, choices) for row, choices in zip(self._running, commands, strict=True)}
+        forms = {row: self._forms(self._text, choices) for row, choices in zip(self._running, commands, strict=True)}
         starts = {row: len(self.traces[row].ids) for row in forms}
         for row, start in starts.items():
             self.traces[row].value_positions.append(start - 1)
@@ -200,7 +201,7 @@ class ServerWriter:
         return CompletionRequest(
             model=self._server.model,
             prompt=ids,
-            max_tokens=self._max_tokens - (len(ids) - start),
+            max_tokens=self._forms.max_action_tokens - (len(ids) - start),
             temperature=self._temperature,
             stop=STOPS,
             seed=int(self._rngs[row].integers(2**31)),

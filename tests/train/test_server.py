@@ -12,10 +12,11 @@ import torch
 
 from mise_gym.errors import ConfigError
 from mise_gym.train.adapter import Adapter, LoRAConfig
+from mise_gym.train.forms import Forms
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout, collect, draw_seeds
 from mise_gym.train.server import Server, ServerConfig
-from mise_gym.train.writers import Forms, LocalWriters, ServerWriters
+from mise_gym.train.writers import LocalWriters, ServerWriters
 from tests.train.generation_server import GenerationServer
 from tests.train.pantry import OpenPantry
 from tests.train.speller import make_speller
