@@ -21,8 +21,6 @@ from mise_gym.llm.endpoint import Endpoint
 from mise_gym.llm.http import HttpChatClient, Request
 from mise_gym.llm.limits import Limits
 from mise_gym.llm.retry import Retry
-from mise_gym.train.adapter import Adapter
-from mise_gym.train.distributed import gather_objects, main_only, wait
 from mise_gym.train.forms import Form, Forms
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ranges import check_ranges
@@ -96,8 +94,6 @@ class Server:
     def sync(self, policy: LLMPolicy) -> None:
         """Send the policy's adapter, under a new name, so that no cache of the server mixes up two versions.
 
-        Of several processes one sends it, and all ask for it.
-
         Raises:
             ConfigError: The policy has no adapter, or the server does not load it.
         """
@@ -106,29 +102,23 @@ class Server:
                 "A server can be sent adapters, not whole models, and this run trains all weights. Train an adapter "
                 "(--lora.rank 16), or let the server play with the weights it was started with (--server.sync-every 0)."
             )
-        name: str = gather_objects(f"adapter-{uuid4().hex[:12]}")[0]
-        self._send(policy.adapter, name)
+        name = f"adapter-{uuid4().hex[:12]}"
+        policy.adapter.save(self._folder / name)
+        self.ask([AdapterRequest(name=name, folder=str((self._folder / name).resolve()))])
         self._forget()
         self.model = name
-        wait()
 
     def close(self) -> None:
         """Unload the adapter and close the connections; calling it again does nothing."""
         if self._loop.is_alive:
             self._forget()
-            self.model = self.config.model
             self._loop.close()
 
-    @main_only
-    def _send(self, adapter: Adapter, name: str) -> None:
-        adapter.save(self._folder / name)
-        self.ask([AdapterRequest(name=name, folder=str((self._folder / name).resolve()))])
-
-    @main_only
     def _forget(self) -> None:
         if self.has_adapter:
             self.ask([AdapterRequest(name=self.model, folder=None)])
             shutil.rmtree(self._folder / self.model)
+            self.model = self.config.model
 
     async def _connect(self) -> HttpChatClient:
         client = HttpChatClient(
