@@ -4,6 +4,7 @@ The learner keeps the weights; the server has a copy that is as old as the last 
 """
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from mise_gym.train.forms import Form, Forms
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.trace import Decision, TokenTrace
+
+logger = logging.getLogger(__name__)
 
 IN_PROCESS: Final = "in-process"
 """Value of the setting ``generator`` for no server."""
@@ -109,10 +112,14 @@ class Server:
         self.model = name
 
     def close(self) -> None:
-        """Unload the adapter and close the connections; calling it again does nothing."""
-        if self._loop.is_alive:
+        """Unload the adapter, if the server is still there, and close the connections; calling it again does nothing."""
+        if not self._loop.is_alive:
+            return
+        try:
             self._forget()
-            self._loop.close()
+        except ConfigError as error:
+            logger.warning("The server keeps the adapter %s. %s", self.model, error)
+        self._loop.close()
 
     def _forget(self) -> None:
         if self.has_adapter:

@@ -163,6 +163,19 @@ def test_old_adapters_are_forgotten_on_the_server_and_on_the_disk(
     assert list((tmp_path / "adapters").iterdir()) == []
 
 
+def test_a_server_that_has_gone_does_not_keep_a_run_from_ending(
+    policy: LLMPolicy, server: GenerationServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_adapter(server.policy)
+    made = writers(server, tmp_path)
+    made.sync(with_adapter(policy), 0)
+    server.faults = [404]
+
+    made.close()
+
+    assert f"The server keeps the adapter {server.adapters[0]}" in caplog.text
+
+
 def test_a_whole_model_cannot_be_sent(policy: LLMPolicy, server: GenerationServer, tmp_path: Path) -> None:
     with closing(writers(server, tmp_path)) as made, pytest.raises(ConfigError, match=r"--lora.rank 16.*--server.sync-every 0"):
         made.sync(policy, 0)
