@@ -49,6 +49,7 @@ def main() -> int:
                 counts = crowd(port, folder, arguments.sessions, arguments.seconds)
             finally:
                 server.terminate()
+                server.stdout.read()
     print(f"{counts['pages']:,} pages, {counts['visits']:,} visits, {counts['purchases']:,} purchases; wrong: {counts['wrong']}")
     print(f"{counts['pages'] / arguments.seconds:,.0f} pages a second (the shoppers' own checks included)")
     return 1 if counts["wrong"] or not counts["purchases"] else 0

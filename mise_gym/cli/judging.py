@@ -25,12 +25,6 @@ def json_object(flag: str, text: str) -> dict[str, Any]:
 
     Raises:
         ConfigError: It is not one; the message shows it without API keys.
-
-    Example:
-        >>> json_object("--judge-args", '{"api_key": "sk-1" "model": "m"}')
-        Traceback (most recent call last):
-        ...
-        mise_gym.errors.ConfigError: --judge-args '{"api_key": "..." "model": "m"}' is not JSON: ...
     """
     shown = _KEY.sub(r"\1...", text)
     try:

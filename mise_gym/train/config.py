@@ -140,11 +140,7 @@ class TrainConfig:
         check_ranges("", self, "checkpoint_every", "threads", least=1)
         check_ranges("", self, "max_observation_tokens", least=2)
         check_ranges("", self, "max_action_tokens", least=1)
-        if self.generator != IN_PROCESS and self.decoding != "free":
-            raise ConfigError(
-                f"The generator is {self.generator!r} and the decoding is {self.decoding!r}: a server cannot be held to the "
-                "admissible commands. Give --decoding free too, or leave the generator in-process."
-            )
+        self._check_generator()
         if max(self.warm_start.expert_episodes, self.warm_start.judge_episodes) > self.games.train:
             raise ConfigError(
                 f"The warm start wants {self.warm_start.expert_episodes} expert and {self.warm_start.judge_episodes} judge "
@@ -154,6 +150,20 @@ class TrainConfig:
             raise ConfigError(
                 f"evaluation.episodes is {self.evaluation.episodes}, but there are only {self.games.heldout} valid games. "
                 "Raise games.heldout."
+            )
+
+    def _check_generator(self) -> None:
+        if self.generator == IN_PROCESS:
+            return
+        if not self.generator.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"The generator is {self.generator!r}; it must be {IN_PROCESS!r} or the address of a server, "
+                "such as 'http://127.0.0.1:8000/v1'."
+            )
+        if self.decoding != "free":
+            raise ConfigError(
+                f"The generator is {self.generator!r} and the decoding is {self.decoding!r}: a server cannot be held to the "
+                "admissible commands. Give --decoding free too, or leave the generator in-process."
             )
 
     def to_json(self) -> str:

@@ -39,7 +39,7 @@ class TurnDecoder:
         temperature: float,
         form_of: FormOf = CommandForm,
     ) -> None:
-        from transformers import DynamicCache
+        from mise_gym.train.cache import growing_cache  # brings transformers, which takes seconds to load
 
         self.policy = policy
         self.temperature = temperature
@@ -48,7 +48,7 @@ class TurnDecoder:
         self._rngs = [np.random.default_rng(seed) for seed in seeds]  # on the CPU: runs repeat on any device
         self._running = list(range(len(openings)))
         self._unread = [list(opening) for opening in openings]
-        self._cache = DynamicCache()
+        self._cache = growing_cache()
         self._cached = torch.zeros((len(openings), 0), dtype=torch.bool, device=policy.device)
         self._features: Tensor | None = None
 
@@ -141,12 +141,11 @@ class TurnDecoder:
         index = torch.tensor(list(keep), dtype=torch.long, device=self.policy.device)
         cached = self._cached[index]
         width = int(cached.sum(1).max())
+        order = None
         if cached.shape[1] > MOST_WASTE * width:
             order = (~cached).long().argsort(dim=1, stable=True)[:, :width]  # each row's used places come first
-            self._cached = cached.gather(1, order)
+            cached = cached.gather(1, order)
+        if order is not None or len(keep) < len(self._running):
             for layer in self._cache.layers:
-                layer.keys, layer.values = (part[index[:, None], :, order].transpose(1, 2) for part in (layer.keys, layer.values))
-        elif len(keep) < len(self._running):
-            self._cached = cached
-            self._cache.batch_select_indices(index)
-        self._features = self._features[index]
+                layer.keep(index, order)
+        self._cached, self._features = cached, self._features[index]

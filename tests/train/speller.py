@@ -39,5 +39,5 @@ def demonstration(game: int, rng: np.random.Generator) -> Episode:
 def play_by(forms: Forms, policy: LLMPolicy, games: int = 8, *, num_envs: int = 8, temperature: float = 1.0) -> Rollout:
     envs = [OpenPantry(lists_commands=forms.decoding == "constrained") for _ in range(num_envs)]
     seeds = draw_seeds(np.random.default_rng(0), games)
-    tasks = [{"game": game} for game in range(games)]
+    tasks = [{"game": game, "max_turns": 2 + game % 3} for game in range(games)]
     return collect(envs, tasks, policy, seeds, temperature=temperature, begin=LocalWriters(forms).begin)

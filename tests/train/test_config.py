@@ -196,3 +196,17 @@ def test_help_has_a_flag_for_every_setting_with_what_stands_below_it(help_text: 
 
 def test_help_lists_the_rewards(help_text: str) -> None:
     assert "--reward {" + ",".join(REWARD_ARMS) + "}" in help_text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"generator": "in process"}, "must be 'in-process' or the address of a server"),
+        ({"generator": "http://127.0.0.1:8000/v1"}, "Give --decoding free too"),
+        ({"decoding": "fre"}, "Did you mean 'free'"),
+        ({"max_action_tokens": 0}, "max_action_tokens"),
+    ],
+)
+def test_impossible_ways_of_writing_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(settings)

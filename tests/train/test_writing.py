@@ -26,7 +26,7 @@ from mise_gym.train.writers import Forms
 from mise_gym.trajectories import read_episodes, write_episodes
 from tests.train.pantry import OpenPantry
 from tests.train.speller import Speller, make_speller, play_by
-from tests.train.test_ppo import pay
+from tests.train.test_ppo import expect_nothing, pay
 
 KINDS = {
     "constrained": Forms("constrained"),
@@ -122,7 +122,7 @@ def test_a_judge_that_only_has_the_episode_reads_the_tokens_that_were_written(
 def test_an_update_from_it_prefers_what_paid(played: tuple[LLMPolicy, Rollout]) -> None:
     policy, rollout = played
     config = PPOConfig(num_epochs=2, minibatch_episodes=100, learning_rate=2e-3, kl_coef=0, ent_coef=0, vf_coef=0, target_kl=9)
-    torch.nn.init.zeros_(policy.value_head[-1].weight)
+    expect_nothing(policy)
     before = preference(policy, rollout)
 
     reference = copy.deepcopy(policy).requires_grad_(False)

@@ -111,13 +111,14 @@ class TestHandle:
 
 
 class TestSlowClients:
+    @pytest.mark.integration
     def test_one_that_reads_nothing_of_many_large_pages_does_not_hold_up_others(self, tmp_path: Path) -> None:
         import_catalogue(write_files(tmp_path, [SHOES | {"full_description": "! " * 1_000_000}]), tmp_path / "catalogue")
         with ShopServer(ShopConfig(catalogue=tmp_path / "catalogue"), port=0) as server:
             visit = server.storefront.open_visit(server.storefront.errand("human", 0))
             page = visit.act(visit.act(visit.act(0, "search[shoes]").step, "click[b000000001]").step, "click[description]").step
             with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as idler:
-                idler.sendall(f"GET /s/{visit.id}/{page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 4)
+                idler.sendall(f"GET /s/{visit.id}/{page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 10)
                 with urlopen(server.url, timeout=20) as response:
                     assert response.status == 200
 
