@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import MaskablePPO, RecurrentPPO
+from sb3_contrib import TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -196,7 +196,9 @@ class Copies(BaseCallback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "policy"), [(MaskablePPO, "MlpPolicy"), (RecurrentPPO, "MlpLstmPolicy")])
+@pytest.mark.parametrize(
+    ("algorithm", "policy"), [(MaskablePPO, "MlpPolicy"), (RecurrentPPO, "MlpLstmPolicy"), (TRPO, "MlpPolicy")]
+)
 def test_the_buffers_of_sb3_contrib_hold_what_they_would_with_these_rewards_from_the_start(algorithm: Any, policy: str) -> None:
     before, after = Copies(), Copies()
     venv = make_vec_env(judged_corridor, n_envs=NUM_ENVS, seed=1)
