@@ -89,7 +89,8 @@ def _documented_fields(config_class: Any) -> Iterator[tuple[dataclasses.Field[An
             notes[above.target.id] = str(ast.literal_eval(below.value))
     for field in dataclasses.fields(config_class):
         if field.default is not dataclasses.MISSING:
-            yield field, f"{notes[field.name]} (default: {field.default})".replace("%", "%%")
+            shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+            yield field, f"{notes[field.name]} (default: {shown})".replace("%", "%%")
 
 
 def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
@@ -97,6 +98,8 @@ def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
     hint = get_type_hints(config_class)[field.name]
     if get_origin(hint) is Literal:
         return {"metavar": "{" + ",".join(get_args(hint)) + "}"}  # checked with all other settings, which suggests the nearest
+    if get_origin(hint) is tuple:
+        return {"nargs": "+", "metavar": "NAME"}
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
     return {"type": kinds[0], "metavar": kinds[0].__name__.upper()}
 

@@ -20,6 +20,7 @@ from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.tasks import task_set
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -57,6 +58,8 @@ class Trainer:
             arm.calibrator,
             w_hindsight=config.w_hindsight if arm.uses_hindsight else 0.0,
         )
+        self.games = task_set(config).options("train")
+        """Options of ``reset`` of every training task."""
         self.alarm = HackingAlarm()
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
@@ -95,9 +98,9 @@ class Trainer:
 
     def _iteration(self) -> dict[str, float]:
         config = self.config
-        games = self.rng.permutation(config.games.train)[np.arange(config.ppo.episodes_per_iteration) % config.games.train]
+        games = self.rng.permutation(len(self.games))[np.arange(config.ppo.episodes_per_iteration) % len(self.games)]
         start = perf_counter()
-        rollout = collect(self.envs, [{"split": "train", "game": int(game)} for game in games], self.policy, self.generator)
+        rollout = collect(self.envs, [self.games[game] for game in games], self.policy, self.generator)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)

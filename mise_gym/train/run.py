@@ -14,19 +14,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-import gymnasium as gym
 import numpy as np
 import torch
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from mise_gym.envs.games import make_games
 from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.extras import require
 from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
-from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
+from mise_gym.train.demonstrations import demonstrate
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
@@ -34,6 +32,7 @@ from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.tasks import task_set
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
 from mise_gym.trajectories import read_episodes, write_episodes
@@ -41,7 +40,6 @@ from mise_gym.types import Episode
 
 logger = logging.getLogger(__name__)
 
-ENV_ID: Final = "mise/FTWP-v0"
 WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
 
 
@@ -62,6 +60,7 @@ class TrainingRun:
         require("matplotlib")  # now, and not when the training is over
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
+        self.tasks = task_set(config)
         self.folder = config.run_dir
         self.progress = progress
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
@@ -75,7 +74,7 @@ class TrainingRun:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         with self._stage("games"):
-            self._make_games()
+            self.tasks.prepare(progress=self.progress)
         with self._stage("demonstrations"):
             episodes = self._demonstrations()
         with self._stage("warm_start"):
@@ -124,40 +123,29 @@ class TrainingRun:
     def _bar(self, title: str, total: int, **more: Any) -> Any:
         return tqdm(total=total, desc=title, disable=not self.progress, dynamic_ncols=True, **more)
 
-    def _make_games(self) -> None:
-        games = self.config.games
-        for split, count in (("train", games.train), ("valid", games.heldout)):
-            make_games(games.level, split, count, progress=self.progress)
-
-    def _make_env(self, *infos: str) -> TextEnvironment:
-        games = self.config.games
-        counts = {"train": games.train, "valid": games.heldout}
-        mode = self.arm.reward_mode
-        return gym.make(
-            ENV_ID,
-            level=games.level,
-            num_games=counts,
-            max_turns=games.max_turns,
-            reward_mode=mode,
-            infos=("admissible_commands", *infos),
-        )
+    def _make_envs(self, count: int, *, labelled: bool = False) -> list[TextEnvironment]:
+        return [self.tasks.make_env(self.arm.reward_mode, labelled=labelled) for _ in range(count)]
 
     def _demonstrations(self) -> list[Episode]:
         """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
         config = self.config.warm_start
         rng = np.random.default_rng([self.config.seed, WARM_STREAM])
-        env = self._make_env("policy_commands")
+        env = self.tasks.make_env(self.arm.reward_mode, labelled=True)
+        games = self.tasks.options("train")
         episodes: list[Episode] = []
         for name, count, rate in (
             ("expert", config.expert_episodes, 0.0),
             ("judge", config.judge_episodes, config.max_mistake_rate),
         ):
             path = self.folder / f"demonstrations_{name}.jsonl.gz"
-            tasks = [{"split": "train", "game": int(game)} for game in rng.permutation(self.config.games.train)[:count]]
+            tasks = [games[game] for game in rng.permutation(len(games))[:count]]
             part_rng = rng.spawn(1)[0]
             if not path.exists():
                 with self._bar(f"{name} episodes", count) as bar:
-                    write_episodes(path, demonstrate(env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update))
+                    made = demonstrate(
+                        self.tasks.recorder_class, env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update
+                    )
+                write_episodes(path, made)
             episodes += read_episodes(path)
         env.close()
         return episodes
@@ -203,13 +191,13 @@ class TrainingRun:
     def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
-        tasks = [{"split": "valid", "game": game} for game in range(heldout)]
+        tasks = self.tasks.options("valid")
         envs: list[TextEnvironment] = []
         evaluations = {}
         for decoding, temperature in (("sampled", 1.0), ("greedy", 0.0)):
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
-                envs = envs or [self._make_env("policy_commands") for _ in range(min(self.config.ppo.num_envs, heldout))]
+                envs = envs or self._make_envs(min(self.config.ppo.num_envs, heldout), labelled=True)
                 generator = torch.Generator().manual_seed(
                     int(np.random.SeedSequence([self.config.seed, EVALUATION_STREAM]).generate_state(1)[0])
                 )
@@ -220,7 +208,7 @@ class TrainingRun:
                         policy,
                         generator,
                         temperature=temperature,
-                        recorder_class=LabelledRecorder,
+                        recorder_class=self.tasks.recorder_class,
                         on_episode=bar.update,
                     ).episodes
                 write_episodes(path, _with_beliefs(episodes, policy.self_evaluate(episodes)))
@@ -237,7 +225,7 @@ class TrainingRun:
             check_folder(folder)
             load_weights(policy, folder)
             return
-        envs = [self._make_env() for _ in range(self.config.ppo.num_envs)]
+        envs = self._make_envs(self.config.ppo.num_envs)
         seed = [self.config.seed, TRAINING_STREAM]
         trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
         with self._bar("PPO", self.config.ppo.iterations, initial=trainer.resume()) as bar:
@@ -263,6 +251,7 @@ class TrainingRun:
         summary = {
             "reward": self.config.reward,
             "seed": self.config.seed,
+            "env": self.config.env,
             "heldout_games": self.config.games.heldout,
             "heldout_success_before": first["success"],
             "heldout_success_after": last["success"],
