@@ -50,7 +50,7 @@ class LabelledRecorder(LiveRecorder, ABC):
         return replace(super().episode(), extra={GOOD_TURNS: list(self.good_turns)})
 
 
-def demonstrate(  # noqa: PLR0913  # two are keyword-only
+def demonstrate(
     recorder_class: type[LabelledRecorder],
     env: TextEnvironment,
     tasks: Sequence[Mapping[str, Any]],

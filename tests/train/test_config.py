@@ -14,9 +14,21 @@ from mise_gym.errors import ConfigError, UnknownNameError
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig, from_mapping, load_toml
 from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.ppo import PPOConfig
+from mise_gym.train.task_sets.scienceworld import ScienceWorldConfig
+from mise_gym.train.task_sets.textworld import TextWorldConfig
+from mise_gym.train.task_sets.webshop import WebShopConfig
 from mise_gym.train.warm_start import WarmStartConfig
 
-TABLES = {"": TrainConfig, "games.": GamesConfig, "tiny.": TinyModelConfig, "warm_start.": WarmStartConfig, "ppo.": PPOConfig}
+TABLES = {
+    "": TrainConfig,
+    "games.": GamesConfig,
+    "textworld.": TextWorldConfig,
+    "scienceworld.": ScienceWorldConfig,
+    "webshop.": WebShopConfig,
+    "tiny.": TinyModelConfig,
+    "warm_start.": WarmStartConfig,
+    "ppo.": PPOConfig,
+}
 SETTINGS = [
     prefix + field.name for prefix, cls in TABLES.items() for field in fields(cls) if f"{field.name}." not in TABLES or prefix
 ]

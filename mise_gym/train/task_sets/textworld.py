@@ -66,7 +66,7 @@ class GameRecorder(LabelledRecorder):
         plan = list(self.info["policy_commands"])
         return self._to_learn + plan if plan else []
 
-    def follow(self, action: str, plan: list[str]) -> None:
+    def follow(self, action: str, plan: list[str]) -> None:  # noqa: ARG002  # the simulator is asked again
         """Note what has been learnt."""
         if action in self._to_learn:
             self._to_learn.remove(action)

@@ -22,9 +22,12 @@ _PAGES: Final = 5
 """How far the expert turns pages."""
 _LIMIT: Final = re.compile(r",? (?:and )?(?:the )?price (?:lower|less) than.*$")
 _FILLERS: Final = frozenset(
-    """a am an and are as at be buy can color colour come comes find for from get give have help i i'd i'm in is it like look
+    re.findall(
+        r"\S+",
+        """a am an and are as at be buy can color colour come comes find for from get give have help i i'd i'm in is it like look
     looking me my need of on one please points price probably should show size some something take that the them these this to
-    under want which with would you""".split()
+    under want which with would you""",
+    )
 )
 """Words of an instruction that say nothing about the product."""
 
@@ -50,7 +53,7 @@ def queries(instruction: str) -> list[str]:
     """Return searches that the words of an instruction suggest: all of them, the thing alone, and the thing with each wish.
 
     Example:
-        >>> queries("i'm looking for desk lamps that are dimmable. i'd take us plug for the plug, and price lower than 9.00 dollars")
+        >>> queries("i'm looking for desk lamps that are dimmable. i'd take us plug for the plug, and price lower than 9 dollars")
         ['desk lamps dimmable us plug plug', 'desk lamps', 'desk lamps dimmable', 'desk lamps us plug', 'desk lamps plug']
     """
     phrases = list(_phrases(_LIMIT.sub("", instruction.lower())))
@@ -92,7 +95,7 @@ class ShoppingRecorder(LabelledRecorder):
         """What the buyer would still do; empty when something is bought."""
         return [] if self.is_done else list(self._left)
 
-    def follow(self, action: str, plan: list[str]) -> None:
+    def follow(self, action: str, plan: list[str]) -> None:  # noqa: ARG002  # what was done is enough
         """Note what is done, and start again where something went wrong."""
         if self.is_done:
             return
@@ -141,7 +144,7 @@ class ShoppingTasks(TaskSet):
             reward_mode=reward_mode,
             infos=("admissible_commands",),
         )
-        return OfferedCommands(env, _with_searches)
+        return OfferedCommands(env, _with_searches, _without_instruction)
 
     def _options(self, split: Split, count: int) -> list[dict[str, Any]]:
         chosen = self.config.webshop
@@ -155,3 +158,8 @@ def _with_searches(commands: Sequence[str], task: str) -> list[str]:
     clicks = [command for command in commands if command != _SEARCH]
     searches = [f"search[{query}]" for query in queries(task)] if _SEARCH in commands else []
     return searches + clicks
+
+
+def _without_instruction(observation: str, task: str) -> str:
+    """Leave out what every page repeats; the policy has read it as its task."""
+    return observation.replace(f"Instruction: [SEP] {task} [SEP] ", "").replace(" [SEP] ", " | ")
