@@ -20,11 +20,6 @@ class OfferedCommands(gym.Wrapper[str, str, str, str]):
         env: A text environment that lists admissible commands.
         offer: Chooses what is offered.
         shorten: Leaves out what the policy need not read; ``None`` shows everything.
-
-    Example:
-        >>> env = OfferedCommands(corridor, lambda commands, task: [name for name in commands if name != "look"])
-        >>> env.reset()[1]["admissible_commands"]
-        ['back', 'forward']
     """
 
     def __init__(self, env: TextEnvironment, offer: Offer, shorten: Shorten | None = None) -> None:
