@@ -19,7 +19,7 @@ from mise_gym.train.task_sets.webshop import WebShopConfig
 from mise_gym.train.tasks import check_env
 from mise_gym.train.warm_start import WarmStartConfig
 
-RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped"]
+RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped", "mise-flipped-cal", "process", "sft"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class RewardArm:
     """Whether the self-evaluation is turned into its opposite."""
     trains_judge: bool = False
     """Whether r^C trains the self-evaluation."""
+    trains_policy: bool = True
+    """Whether there is reinforcement learning at all, or only the warm start and its evaluation."""
 
 
 REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
@@ -44,6 +46,9 @@ REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
     "mise": RewardArm(uses_hindsight=True, trains_judge=True),
     "mise-nocal": RewardArm(uses_hindsight=True, calibrator="centred"),
     "mise-flipped": RewardArm(uses_hindsight=True, calibrator="centred", is_flipped=True),
+    "mise-flipped-cal": RewardArm(uses_hindsight=True, is_flipped=True, trains_judge=True),
+    "process": RewardArm(uses_hindsight=True, calibrator="identity"),
+    "sft": RewardArm(trains_policy=False),
 }
 """Value of ``--reward`` -> what it means."""
 
@@ -75,7 +80,8 @@ class TrainConfig:
     env: str = "ftwp"
     """Where to play: ftwp, textworld, scienceworld or webshop, or the registered id of one of them."""
     reward: RewardName = "mise"
-    """The reward: sparse outcome, the simulator's dense progress, or sparse outcome plus the model's own hindsight evaluation."""
+    """The reward: sparse outcome, the simulator's dense progress, or sparse outcome plus the model's own hindsight evaluation;
+    sft stops after the warm start."""
     model: str | None = None
     """Folder or hub id of a causal language model; none builds a tiny one from nothing."""
     seed: int = 0

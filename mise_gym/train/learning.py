@@ -65,8 +65,10 @@ class Trainer:
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
+        self.iterations = config.ppo.iterations if arm.trains_policy else 0
+        """Iterations of the whole run."""
         self.done = 0
-        """Iterations finished."""
+        """Those that are finished."""
 
     def resume(self) -> int:
         """Go back to the newest whole checkpoint, if there is one; return the number of iterations done.
@@ -88,11 +90,11 @@ class Trainer:
 
     def iterate(self) -> Iterator[dict[str, str]]:
         """Do the iterations that are left, yielding after each what a progress bar shows."""
-        while self.done < self.config.ppo.iterations:
+        while self.done < self.iterations:
             values = self._iteration()
             self.done += 1
             self.metrics.append("ppo", self.done, values)
-            if self.done % self.config.checkpoint_every == 0 or self.done == self.config.ppo.iterations:
+            if self.done % self.config.checkpoint_every == 0 or self.done == self.iterations:
                 self._save()
             yield _postfix(values)
 

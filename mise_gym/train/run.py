@@ -228,7 +228,7 @@ class TrainingRun:
         envs = self._make_envs(self.config.ppo.num_envs)
         seed = [self.config.seed, TRAINING_STREAM]
         trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
-        with self._bar("PPO", self.config.ppo.iterations, initial=trainer.resume()) as bar:
+        with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)
                 bar.update()

@@ -21,6 +21,7 @@ from tests.train.pantry import Pantry
 
 ITERATIONS = 3
 W_HINDSIGHT = 0.25
+TRAINED = [name for name, arm in REWARD_ARMS.items() if arm.trains_policy]
 MakeTrainer = Callable[..., Trainer]
 
 
@@ -135,7 +136,7 @@ def test_every_iteration_writes_every_metric_of_the_glossary(tmp_path: Path, mak
     assert [record["step"] for record in records] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("reward", REWARD_ARMS)
+@pytest.mark.parametrize("reward", TRAINED)
 def test_the_reward_does_not_change_what_is_played_before_the_first_update(
     tmp_path: Path, make_trainer: MakeTrainer, reward: str
 ) -> None:
@@ -170,24 +171,44 @@ def test_mise_nocal_pays_every_score_as_it_is_said(tmp_path: Path, make_trainer:
         )
 
 
-def test_mise_flipped_turns_every_score_round(tmp_path: Path, make_trainer: MakeTrainer) -> None:
-    next(make_trainer(tmp_path / "straight", reward="mise-nocal").iterate())
-    next(make_trainer(tmp_path / "flipped", reward="mise-flipped").iterate())
+def test_process_pays_the_bare_score(tmp_path: Path, make_trainer: MakeTrainer) -> None:
+    train(make_trainer(tmp_path, reward="process"))
 
-    for straight, flipped in zip(recorded(tmp_path / "straight", 1), recorded(tmp_path / "flipped", 1), strict=True):
-        assert flipped.extra["mise"]["scores"] == pytest.approx([1 - score for score in straight.extra["mise"]["scores"]])
+    for episode in recorded(tmp_path, ITERATIONS):
+        parts = episode.extra["mise"]
+        expected = [pay + W_HINDSIGHT * score for pay, score in zip(parts["env_rewards"], parts["scores"], strict=True)]
+        assert parts["step_rewards"] == pytest.approx(expected)
 
 
-def test_mise_pays_nothing_for_scores_before_it_has_seen_an_outcome(tmp_path: Path, make_trainer: MakeTrainer) -> None:
-    next(make_trainer(tmp_path, reward="mise").iterate())
+def test_sft_does_not_train(tmp_path: Path, make_trainer: MakeTrainer) -> None:
+    trainer = train(make_trainer(tmp_path, reward="sft"))
+
+    assert trainer.metrics.read() == []
+    assert same_weights(trainer, make_trainer(tmp_path))
+
+
+@pytest.mark.parametrize(("straight", "flipped"), [("mise-nocal", "mise-flipped"), ("mise", "mise-flipped-cal")])
+def test_flipped_arms_turn_every_score_round(tmp_path: Path, make_trainer: MakeTrainer, straight: str, flipped: str) -> None:
+    next(make_trainer(tmp_path / "straight", reward=straight).iterate())
+    next(make_trainer(tmp_path / "flipped", reward=flipped).iterate())
+
+    for there, here in zip(recorded(tmp_path / "straight", 1), recorded(tmp_path / "flipped", 1), strict=True):
+        assert here.extra["mise"]["scores"] == pytest.approx([1 - score for score in there.extra["mise"]["scores"]])
+
+
+@pytest.mark.parametrize("reward", ["mise", "mise-flipped-cal"])
+def test_a_calibrated_arm_pays_nothing_for_scores_before_it_has_seen_an_outcome(
+    tmp_path: Path, make_trainer: MakeTrainer, reward: str
+) -> None:
+    next(make_trainer(tmp_path, reward=reward).iterate())
 
     assert all(set(episode.extra["mise"]["calibrated"]) == {0.0} for episode in recorded(tmp_path, 1))
 
 
-def test_only_mise_trains_its_judge(tmp_path: Path, make_trainer: MakeTrainer) -> None:
+def test_only_calibrated_arms_train_their_judge(tmp_path: Path, make_trainer: MakeTrainer) -> None:
     trained = {reward for reward in REWARD_ARMS if make_trainer(tmp_path, reward=reward).learner.train_judge}
 
-    assert trained == {"mise"}
+    assert trained == {"mise", "mise-flipped-cal"}
 
 
 def test_rollout_metrics_are_the_plain_means() -> None:

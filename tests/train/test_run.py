@@ -282,6 +282,14 @@ def test_dense_pays_the_same_in_other_turns(finished: Path, tmp_path: Path) -> N
         assert sum(turn.reward for turn in theirs.transitions) == pytest.approx(sum(turn.reward for turn in ours.transitions))
 
 
+def test_sft_ends_with_the_warm_started_model(finished: Path, tmp_path: Path) -> None:
+    summary = run(tiny_run(tmp_path / "run", reward="sft"))
+
+    assert summary["details"]["after"] == summary["details"]["before"] == summary_of(finished)["details"]["before"]
+    warm, final = (AutoModelForCausalLM.from_pretrained(tmp_path / "run" / name).state_dict() for name in ("warm_start", "model"))
+    assert all(torch.equal(weights, warm[name]) for name, weights in final.items())
+
+
 def test_a_given_model_goes_through_the_same_run(tmp_path: Path, tokenizer: Any) -> None:
     folder = write_qwen(tmp_path / "qwen", tokenizer)
 
