@@ -1,4 +1,4 @@
-"""The command line: ``mise-gym list | info | play | replay | games | relabel | diff | view | report | train | webshop``.
+"""The command line: ``mise-gym list | info | play | replay | games | relabel | diff | view | report | train | ablate | webshop``.
 
 Each command is one module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``; a new one needs the module and a
 row in ``COMMANDS``. A module is imported only when its command is called. This file alone decides how failures look: one sentence
@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "view": ("mise_gym.cli.view", "Show recorded episodes turn by turn, with scores."),
     "report": ("mise_gym.cli.report", "Write one HTML page about a run or recorded episodes."),
     "train": ("mise_gym.cli.train", "Train a language model with PPO."),
+    "ablate": ("mise_gym.cli.ablate", "Train with several rewards, seeds and environments, and compare."),
     "webshop": ("mise_gym.cli.webshop", "Build catalogues for the shop, and open it in a browser."),
 }
 """Name of a command -> its module and one line about it."""
