@@ -57,7 +57,7 @@ class Claim:
 
 
 def above(ours: Seeds, theirs: Seeds) -> Verdict:
-    """Judge whether one arm wins more held-out tasks: the intervals must be apart, and contradict it when they are the other way."""
+    """Judge whether one arm wins more held-out tasks: the intervals must be apart; the other way round they contradict it."""
     first, second = _successes(ours), _successes(theirs)
     outcome: Outcome = "shown" if first.low > second.high else "contradicted" if first.high < second.low else "not shown"
     return Verdict(outcome=outcome, numbers=f"{first} against {second}; by seed {difference(ours, theirs)}")

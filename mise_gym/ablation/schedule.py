@@ -23,16 +23,13 @@ SHARED_FILES: Final = ("demonstrations_*.jsonl.gz", "heldout_before_*.jsonl.gz",
 _LOOK_SECONDS: Final = 2.0
 
 
-def run_suite(suite: Suite, *, jobs: int, on_look: Callable[[Sequence[RunState]], None]) -> list[RunState]:
+def run_suite(suite: Suite, *, jobs: int, on_look: Callable[[Sequence[RunState]], None]) -> None:
     """Do the runs of a suite that are not finished.
 
     Args:
         suite: What to run.
         jobs: Runs at a time.
         on_look: Called every few seconds with how far all runs have come.
-
-    Returns:
-        Every run, finished.
 
     Raises:
         MiseError: A run failed, or its process died. Runs that were going on are stopped; a second call goes on from there.
@@ -48,7 +45,6 @@ def run_suite(suite: Suite, *, jobs: int, on_look: Callable[[Sequence[RunState]]
             for future in done:
                 _finish(future, running.pop(future))
             on_look([read_state(job) for job in suite.jobs()])
-    return [read_state(job) for job in suite.jobs()]
 
 
 def do_job(job: Job) -> None:

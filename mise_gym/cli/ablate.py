@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mise_gym.ablation.suite import Suite
 
 _HELP: Final = """Called again, it goes on: finished runs are only read, stopped ones go on from their newest checkpoint. The
-runs of a seed share their warm start. The folder then has results.md (tables with intervals, and a verdict per claim), results.json,
-metrics.jsonl.gz (every metric of every run) and pictures."""
+runs of a seed share their warm start. The folder then has results.md (tables with intervals, and a verdict per claim),
+results.json, metrics.jsonl.gz (every metric of every run) and pictures."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print(_plan(suite, states, arguments.jobs))
         return 0
-    with _bar(states, quiet=arguments.quiet) as on_look:
-        states = run_suite(suite, jobs=arguments.jobs, on_look=on_look)
-    page = write_results(suite, states, f"mise-gym ablate {arguments.suite}")
+    try:
+        with _bar(states, quiet=arguments.quiet) as on_look:
+            run_suite(suite, jobs=arguments.jobs, on_look=on_look)
+    finally:  # also of what was finished before an interruption
+        page = write_results(suite, [read_state(job) for job in suite.jobs()], f"mise-gym ablate {arguments.suite}")
     print(page.read_text(encoding="utf-8"))
     print(f"Written to {page}; pictures and metrics are beside it.")
     return 0
