@@ -13,6 +13,8 @@ EXTRA_OF: Final = {
     "scienceworld": "scienceworld",
     "py4j": "scienceworld",
     "torch": "hf",
+    "accelerate": "distributed",
+    "ray": "ray",
     "transformers": "hf",
     "tokenizers": "hf",
     "sklearn": "calibration",
@@ -26,6 +28,8 @@ EXTRA_OF: Final = {
     "waitress": "webshop",
     "selenium": "browser",
     "PIL": "browser",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
 }
 """Top-level package -> the extra of mise-gym that installs it."""
 

@@ -23,7 +23,8 @@ def test_the_core_is_gymnasium_and_numpy() -> None:
 
 def test_every_extra_is_there() -> None:
     assert set(EXTRAS) == {
-        "textworld", "scienceworld", "webshop", "browser", "judge", "calibration", "hf", "train", "sb3", "plot", "dev", "all",
+        "textworld", "scienceworld", "webshop", "browser", "judge", "calibration", "hf", "train", "sb3",
+        "plot", "tensorboard", "wandb", "dev", "all",
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import inspect
 import logging
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from mise_gym.extras import require
 
 _HELP: Final = """A run goes on where it stopped when it is called again. Settings come from --config (TOML), then from flags;
-ppo.learning_rate = 1e-4 below [ppo] in the file is --ppo.learning-rate 1e-4."""
+ppo.learning_rate = 1e-4 below [ppo] in the file is --ppo.learning-rate 1e-4. Several processes share the work of a run when
+accelerate launch or torchrun starts them as -m mise_gym train."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print what came out."""
     from mise_gym.train.config import from_mapping, load_toml
+    from mise_gym.train.distributed import is_main, joined
     from mise_gym.train.run import TrainingRun
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -44,8 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
             group, _, field = name.rpartition(".")
             (settings.setdefault(group, {}) if group else settings)[field] = value
     config = from_mapping(settings)
-    summary = TrainingRun(config, progress=not arguments.quiet).run()
-    print(_report(summary, config.run_dir))
+    with joined(int(os.environ.get("WORLD_SIZE", "1"))):
+        summary = TrainingRun(config, progress=not arguments.quiet).run()
+        if is_main():
+            print(_report(summary, config.run_dir))
     return 0
 
 
@@ -100,6 +105,8 @@ def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
         return {"metavar": "{" + ",".join(get_args(hint)) + "}"}  # checked with all other settings, which suggests the nearest
     if get_origin(hint) is tuple:
         return {"nargs": "+", "metavar": "NAME"}
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
     return {"type": kinds[0], "metavar": kinds[0].__name__.upper()}
 

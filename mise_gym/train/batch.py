@@ -1,17 +1,22 @@
-"""From a rollout and its rewards to the tensors that the loss reads."""
+"""From the episodes of a rollout to the tensors that the loss reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mise_gym.llm.batching import pad
+from mise_gym.train.credit import CreditLevel, Steps
 from mise_gym.train.decoding import TokenTrace
+from mise_gym.train.distributed import total
 from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.types import Episode
+
+UNITS: Final = {"value_loss": "steps", "anchor_kl": "turns", "calibration_reward": "episodes"}
+"""Term of the loss -> what it is a mean over; all others are means over decisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,22 +24,15 @@ class JudgedTrace:
     """One episode ready for training: its tokens with the hindsight questions behind them."""
 
     trace: TokenTrace
+    steps: Steps
     ids: list[int]
     slots: list[int]
     outcome: float
 
 
-@dataclass(slots=True)
-class TurnTargets:
-    """What PPO needs to know of each turn of one episode. Shape ``(T,)`` each."""
-
-    advantages: NDArray[np.float64]
-    value_targets: NDArray[np.float64]
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded tensors of B episodes with N decisions (at most A allowed tokens each) and T turns in all."""
+    """Padded tensors of B episodes with N decisions (at most A allowed tokens each), T steps and U turns in all."""
 
     ids: Tensor
     """Shape ``(B, S)``."""
@@ -46,23 +44,24 @@ class Batch:
     """Index of the chosen token in ``allowed``. Shape ``(N,)``."""
     old_logprobs: Tensor
     """Shape ``(N,)``."""
-    decision_turns: Tensor
-    """Which of the T turns each decision belongs to. Shape ``(N,)``."""
+    decision_steps: Tensor
+    """Which of the T steps each decision belongs to. Shape ``(N,)``."""
     states: Places
     """Where the critic reads. Shape ``(T,)``."""
     slots: Places
-    """Where the beliefs are read. Shape ``(T,)``."""
+    """Where the beliefs are read. Shape ``(U,)``."""
     slot_episodes: Tensor
-    """Which of the B episodes each slot belongs to. Shape ``(T,)``."""
+    """Which of the B episodes each slot belongs to. Shape ``(U,)``."""
     outcomes: Tensor
     """R of each episode. Shape ``(B,)``."""
 
 
-def with_hindsight(policy: LLMPolicy, episode: Episode, trace: TokenTrace) -> JudgedTrace:
-    """Put the hindsight questions behind an episode's tokens."""
+def with_hindsight(policy: LLMPolicy, episode: Episode, trace: TokenTrace, level: CreditLevel = "turn") -> JudgedTrace:
+    """Put the hindsight questions behind an episode's tokens, and divide it into steps."""
     questions = policy.text.hindsight([turn.action for turn in episode.transitions])
     start = len(trace.ids)
-    return JudgedTrace(trace, trace.ids + questions.ids, [start + slot for slot in questions.slots], episode.progress)
+    slots = [start + slot for slot in questions.slots]
+    return JudgedTrace(trace, Steps.of(trace, level), trace.ids + questions.ids, slots, episode.progress)
 
 
 def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
@@ -71,12 +70,12 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     traces = [sequence.trace for sequence in sequences]
     ids, _ = pad([sequence.ids for sequence in sequences], policy.tokenizer.pad_token_id or 0, device)
     decisions = [decision for trace in traces for decision in trace.decisions]
-    first_turn = np.cumsum([0, *(len(trace.value_positions) for trace in traces)])
+    first_step = np.cumsum([0, *(len(sequence.steps.turns) for sequence in sequences)])
     width = max((len(decision.allowed) for decision in decisions), default=1)
     allowed = torch.full((len(decisions), width), -1)
     for row, decision in enumerate(decisions):
         allowed[row, : len(decision.allowed)] = torch.tensor(decision.allowed)
-    decision_turns = [first_turn[row] + d.turn for row, trace in enumerate(traces) for d in trace.decisions]
+    decision_steps = [first_step[row] + step for row, sequence in enumerate(sequences) for step in sequence.steps.of_decisions]
     slots = Places.of([sequence.slots for sequence in sequences])
     return Batch(
         ids=ids,
@@ -84,9 +83,28 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
         allowed=allowed.to(device),
         choices=torch.tensor([d.choice for d in decisions], dtype=torch.long, device=device),
         old_logprobs=torch.tensor([d.logprob for d in decisions], device=device),
-        decision_turns=torch.tensor(decision_turns, dtype=torch.long, device=device),
-        states=Places.of([trace.value_positions for trace in traces]),
+        decision_steps=torch.tensor(decision_steps, dtype=torch.long, device=device),
+        states=Places.of([sequence.steps.positions for sequence in sequences]),
         slots=slots,
         slot_episodes=slots.rows.to(device),
         outcomes=torch.tensor([sequence.outcome for sequence in sequences], dtype=torch.float32, device=device),
     )
+
+
+def weights_of(batch: Batch, *, is_counted: bool) -> dict[str, float]:
+    """Return, unit by unit, which part of a minibatch this process holds; 1 where there is one process.
+
+    Weighted by it, the means over the parts add up, over processes, to the mean over the whole minibatch.
+
+    Args:
+        batch: This process's part.
+        is_counted: False for one that only stands in for an empty part; its weights are 0.
+    """
+    sizes = {
+        "decisions": len(batch.choices),
+        "steps": len(batch.states.rows),
+        "turns": len(batch.slot_episodes),
+        "episodes": len(batch.outcomes),
+    }
+    mine = torch.tensor(list(sizes.values()), dtype=torch.float64, device=batch.ids.device) * is_counted
+    return dict(zip(sizes, (mine / total(mine.clone()).clamp(min=1)).tolist(), strict=True))

@@ -1,4 +1,7 @@
-"""Checkpoints that are either whole or not there: written aside, hashed, renamed into place."""
+"""Checkpoints that are either whole or not there: written aside, hashed, renamed into place.
+
+Of several processes only the main one writes; the files are the same for any number of them.
+"""
 
 import hashlib
 import json
@@ -12,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 
 from mise_gym.errors import CheckpointError
+from mise_gym.train.distributed import main_only
 from mise_gym.train.policy import LLMPolicy
 
 logger = logging.getLogger(__name__)
@@ -19,6 +23,7 @@ logger = logging.getLogger(__name__)
 MANIFEST: Final = "manifest.json"
 
 
+@main_only
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder atomically: ``fill`` a temporary one, hash its files, rename it.
 
@@ -48,6 +53,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@main_only
 def write_file(path: Path, text: str) -> None:
     """Write a text file so that there is, at any moment, the old one or the new one.
 
@@ -82,8 +88,8 @@ def check_folder(folder: Path) -> None:
 class Checkpoints:
     """The checkpoints of one run; the newest two are kept.
 
-    Each is a folder with ``model/`` (loads with ``AutoModelForCausalLM.from_pretrained``), ``tensors.pt`` (critic, optimiser and
-    torch's random generator) and ``state.json`` (iteration, calibrator, NumPy's random generator).
+    Each is a folder with ``model/`` (loads with ``AutoModelForCausalLM.from_pretrained``), ``tensors.pt`` (critic and optimiser)
+    and ``state.json`` (iteration, calibrator, NumPy's random generator).
 
     Args:
         folder: Where they are.

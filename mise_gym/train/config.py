@@ -72,6 +72,21 @@ class GamesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Playing games of the valid split between iterations; the model that played best is kept."""
+
+    every: int = 0
+    """Iterations between two evaluations; 0 is none, and the last model is the result."""
+    episodes: int = 50
+    """Valid games that are played each time, with sampled actions."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_ranges("evaluation", self, "every")
+        check_ranges("evaluation", self, "episodes", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run. Flags on the command line have the same names."""
 
@@ -94,6 +109,12 @@ class TrainConfig:
     """Iterations between checkpoints."""
     threads: int | None = None
     """CPU threads of torch; none leaves torch's choice."""
+    deterministic: bool = False
+    """Use only operations that give the same bits every time; slower on a GPU, and without effect on a CPU."""
+    tensorboard: bool = False
+    """Write the metrics for TensorBoard too, into the run's folder."""
+    wandb_project: str | None = None
+    """Send the metrics to this project of Weights & Biases too."""
     games: GamesConfig = field(default_factory=GamesConfig)
     textworld: TextWorldConfig = field(default_factory=TextWorldConfig)
     scienceworld: ScienceWorldConfig = field(default_factory=ScienceWorldConfig)
@@ -101,6 +122,7 @@ class TrainConfig:
     tiny: TinyModelConfig = field(default_factory=TinyModelConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
@@ -114,6 +136,11 @@ class TrainConfig:
             raise ConfigError(
                 f"The warm start wants {self.warm_start.expert_episodes} expert and {self.warm_start.judge_episodes} judge "
                 f"episodes, one game each, but there are only {self.games.train} training games. Raise games.train."
+            )
+        if self.evaluation.every and self.evaluation.episodes > self.games.heldout:
+            raise ConfigError(
+                f"evaluation.episodes is {self.evaluation.episodes}, but there are only {self.games.heldout} valid games. "
+                "Raise games.heldout."
             )
 
     def to_json(self) -> str:

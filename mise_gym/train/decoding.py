@@ -45,15 +45,15 @@ class TurnDecoder:
     Args:
         policy: The model.
         openings: Token ids before the first action, one list per row.
-        generator: Source of randomness; kept on the CPU so that runs repeat on any device.
+        seeds: One per row; a row's samples depend on its own seed alone, not on who plays beside it.
         temperature: 1 samples from the policy, 0 takes the likeliest token.
     """
 
-    def __init__(self, policy: LLMPolicy, openings: Sequence[list[int]], generator: torch.Generator, temperature: float) -> None:
+    def __init__(self, policy: LLMPolicy, openings: Sequence[list[int]], seeds: Sequence[int], temperature: float) -> None:
         from transformers import DynamicCache
 
         self.policy = policy
-        self.generator = generator
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]  # on the CPU: runs repeat on any device
         self.temperature = temperature
         self.traces = [TokenTrace(list(opening)) for opening in openings]
         self._running = list(range(len(openings)))
@@ -119,18 +119,18 @@ class TurnDecoder:
         for place, row_logits in zip(branching, logits, strict=True):
             allowed = tuple(sorted(nodes[place].children))
             logprobs = row_logits[list(allowed)].log_softmax(-1)
-            choice = self._pick(logprobs)
+            choice = self._pick(self._running[place], logprobs)
             trace = self.traces[self._running[place]]
             turn = len(trace.value_positions) - 1
             trace.decisions.append(Decision(len(trace.ids), turn, allowed, choice, float(logprobs[choice])))
             self._append(place, allowed[choice])
             nodes[place] = nodes[place].children[allowed[choice]]
 
-    def _pick(self, logprobs: Tensor) -> int:
+    def _pick(self, row: int, logprobs: Tensor) -> int:
         if self.temperature == 0:
             return int(logprobs.argmax())
         probs = (logprobs / self.temperature).softmax(-1)
-        return int(torch.multinomial(probs, 1, generator=self.generator))
+        return int(torch.multinomial(probs, 1, generator=self.generators[row]))
 
     def _read(self) -> None:
         """Feed the unread tokens of every row and keep the features of each row's last one."""

@@ -20,8 +20,8 @@ class LabelledRecorder(LiveRecorder, ABC):
     A subclass per environment says what the plan is: ``TaskSet.recorder_class``.
     """
 
-    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
-        super().__init__(env, options)
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
+        super().__init__(env, options, seed)
         self.good_turns: list[int] = []
 
     @property

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
-import torch
 
 from mise_gym.rewards.alarm import HackingAlarm
 from mise_gym.rewards.base import Judge, RewardBreakdown
@@ -16,11 +16,13 @@ from mise_gym.rewards.labels import with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
+from mise_gym.train.distributed import SharedJudge, main_only, share, unshare
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOLearner
-from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.rollout import Rollout, TextEnvironment, collect, draw_seeds
 from mise_gym.train.tasks import task_set
+from mise_gym.train.validation import Validation
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -51,20 +53,21 @@ class Trainer:
         seed: Sequence[int],
     ) -> None:
         arm = REWARD_ARMS[config.reward]
-        judge: Judge = SelfEvaluationJudge(policy)
+        judge: Judge = SharedJudge(SelfEvaluationJudge(policy))
         self.policy, self.envs, self.config, self.folder, self.metrics = policy, envs, config, folder, metrics
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
             arm.calibrator,
             w_hindsight=config.w_hindsight if arm.uses_hindsight else 0.0,
         )
-        self.games = task_set(config).options("train")
+        tasks = task_set(config)
+        self.games = tasks.options("train")
         """Options of ``reset`` of every training task."""
         self.alarm = HackingAlarm()
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
+        self.validation = Validation(config.evaluation, tasks.options("valid"), envs, policy, folder / "best", seed)
         self.iterations = config.ppo.iterations if arm.trains_policy else 0
         """Iterations of the whole run."""
         self.done = 0
@@ -79,13 +82,13 @@ class Trainer:
         newest = self.checkpoints.newest()
         if newest is not None:
             tensors, state = self.checkpoints.load(newest, self.policy)
-            self.learner.load_state_dict(tensors["optimizer"])
-            self.generator.set_state(tensors["generator"])
+            self.learner.load_state_dict(tensors["learner"])
             self.rng.bit_generator.state = state["rng"]
             self.pipeline.load_state_dict(state["pipeline"])
             self.alarm.load_state_dict(state["alarm"])
             self.done = state["iteration"]
-        self.metrics.rewind("ppo", self.done)
+        for stage in ("ppo", "evaluation"):
+            self.metrics.rewind(stage, self.done)
         return self.done
 
     def iterate(self) -> Iterator[dict[str, str]]:
@@ -94,15 +97,17 @@ class Trainer:
             values = self._iteration()
             self.done += 1
             self.metrics.append("ppo", self.done, values)
+            if self.validation.is_due(self.done):
+                self.metrics.append("evaluation", self.done, self.validation.run(self.done))
             if self.done % self.config.checkpoint_every == 0 or self.done == self.iterations:
                 self._save()
             yield _postfix(values)
 
     def _iteration(self) -> dict[str, float]:
-        config = self.config
-        games = self.rng.permutation(len(self.games))[np.arange(config.ppo.episodes_per_iteration) % len(self.games)]
+        tasks = [self.games[game] for game in self._draw_games()]
         start = perf_counter()
-        rollout = collect(self.envs, [self.games[game] for game in games], self.policy, self.generator)
+        played = collect(self.envs, share(tasks), self.policy, share(draw_seeds(self.rng, len(tasks))))
+        rollout = Rollout(unshare(played.episodes), unshare(played.traces), played.simulator_seconds)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -112,8 +117,16 @@ class Trainer:
         self._record(rollout.episodes, rewards)
         failed = float(sum(self.pipeline.failed.values()))
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
+        times["time/simulator_seconds"] = rollout.simulator_seconds
+        times["time/tokens_per_second"] = sum(len(trace.ids) for trace in rollout.traces) / sum(seconds.values())
         values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
         return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
+
+    def _draw_games(self) -> Any:
+        """Return the game of each episode, every one ``group_size`` times in a row."""
+        ppo, count = self.config.ppo, len(self.games)
+        games = self.rng.permutation(count)[np.arange(ppo.episodes_per_iteration // ppo.group_size) % count]
+        return np.repeat(games, ppo.group_size)
 
     def _is_hacked(self, values: dict[str, float]) -> bool:
         rings = self.alarm.update(values["judge/belief_mean"], values["rollout/success_rate"])
@@ -127,13 +140,15 @@ class Trainer:
             )
         return rings
 
+    @main_only
     def _record(self, episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> None:
         path = self.folder / "episodes" / f"iteration-{self.done + 1:05d}.jsonl.gz"
         path.parent.mkdir(exist_ok=True)
         write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
+    @main_only
     def _save(self) -> None:
-        tensors = {"optimizer": self.learner.state_dict(), "generator": self.generator.get_state()}
+        tensors = {"learner": self.learner.state_dict()}
         state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}
         self.checkpoints.save(self.done, self.policy, tensors, state)
 
@@ -147,4 +162,5 @@ def _postfix(values: dict[str, float]) -> dict[str, str]:
         "hindsight": f"{values['reward/hindsight_mean']:+.2f}",
         "overconf": f"{values['judge/overconfidence_failed']:+.2f}",
         "play/judge/train": "/".join(f"{100 * value / sum(seconds.values()):.0f}" for value in seconds.values()) + "%",
+        "tok/s": f"{values['time/tokens_per_second']:.0f}",
     }

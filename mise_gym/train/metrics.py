@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.train.distributed import main_only
 from mise_gym.types import Episode
 
 GLOSSARY: Final = {
@@ -26,18 +27,27 @@ GLOSSARY: Final = {
     "judge/drift_rms": "Root mean squared difference between the two.",
     "judge/hacking_alarm": "1 while, over 10 iterations, beliefs climb above the success rate and success does not; else 0.",
     "train/policy_loss": "PPO's clipped surrogate.",
-    "train/value_loss": "Half the squared error of the critic.",
+    "train/value_loss": "Half the squared error of the critic; not trained with a group baseline.",
+    "train/explained_variance": "Share of the variance of returns that the critic foresaw: 1 all, 0 none, below 0 it misleads.",
     "train/entropy": "Entropy of the policy over the allowed tokens, in nats.",
-    "train/reference_kl": "KL(policy || warm start) over the allowed tokens, in nats.",
-    "train/calibration_reward": "r^C = 1 - (belief - R)^2, mean over episodes; trained only in arms that train the judge.",
+    "train/reference_kl": "KL(policy || warm start) over the allowed tokens, in nats, as ppo.kl_estimator finds it.",
+    "train/kl_coef": "Weight of that KL after this iteration; moves only with ppo.reference_kl_target.",
+    "train/calibration_reward": "r^C by ppo.calibration_score, mean over episodes; trained only in arms that train the judge.",
     "train/anchor_kl": "KL(belief || warm start's belief) at the score slots, in nats.",
     "train/clip_fraction": "Share of decisions whose probability ratio left the clip range.",
     "train/approx_kl": "Estimate of KL(old policy || policy), in nats (Schulman's k3).",
     "train/gradient_norm": "Norm of the gradient before clipping.",
+    "train/learning_rate": "Of the language model in this iteration.",
+    "train/reward_scale": "What rewards were divided by.",
     "train/updates": "Optimiser steps in this iteration.",
     "time/collect_seconds": "Playing episodes.",
+    "time/simulator_seconds": "The part of it that was spent in the environments, resets and steps; the rest is the model's.",
     "time/judge_seconds": "Judging them and mixing rewards.",
     "time/update_seconds": "Training on them.",
+    "time/tokens_per_second": "Tokens of the iteration's episodes per second of playing, judging and training together.",
+    "evaluation/success_rate": "Share of the valid games that were won, with sampled actions.",
+    "evaluation/progress_mean": "Mean final progress R of the valid games.",
+    "evaluation/turns_mean": "Mean number of turns of the valid games.",
     "warm_start/act_loss": "Cross-entropy of the expert's action tokens, in nats.",
     "warm_start/judge_loss": "Binary cross-entropy of the good/bad labels, in nats.",
     "warm_start/text_loss": "Cross-entropy of all other tokens, in nats.",
@@ -45,28 +55,50 @@ GLOSSARY: Final = {
 """Metric -> meaning. ``docs/reference/metrics.md`` is made from this table."""
 
 
+class MetricsMirror(Protocol):
+    """What gets every record that a run writes, beside its file."""
+
+    def append(self, stage: str, step: int, values: dict[str, float]) -> None:
+        """Take one record; as in ``MetricsFile.append``."""
+        ...
+
+    def rewind(self, stage: str, last_step: int) -> None:
+        """Forget a stage's records after ``last_step``, as far as that is possible there."""
+        ...
+
+    def close(self) -> None:
+        """Send what is still on its way."""
+        ...
+
+
 class MetricsFile:
-    """Appends one JSON object per record to a file.
+    """Appends one JSON object per record to a file; of several processes only the main one writes.
 
     Args:
         path: The ``.jsonl`` file; made if it does not exist.
+        mirrors: Who else gets the records.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mirrors: Sequence[MetricsMirror] = ()) -> None:
         self.path = path
+        self.mirrors = mirrors
 
+    @main_only
     def rewind(self, stage: str, last_step: int) -> None:
         """Forget a stage's records after ``last_step``, and a line torn by a crash, so that a resumed run writes them once."""
         kept = [r for r in self.read() if r["stage"] != stage or r["step"] <= last_step]
         aside = self.path.with_suffix(".writing")
         aside.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         aside.replace(self.path)
+        for mirror in self.mirrors:
+            mirror.rewind(stage, last_step)
 
+    @main_only
     def append(self, stage: str, step: int, values: dict[str, float]) -> None:
         """Write one record.
 
         Args:
-            stage: Which part of the run: "warm_start" or "ppo".
+            stage: Which part of the run: "warm_start", "ppo" or "evaluation".
             step: Updates or iterations done.
             values: Metrics; every name must be in ``GLOSSARY``.
         """
@@ -74,6 +106,13 @@ class MetricsFile:
         assert not unknown, f"metrics without a meaning: {unknown}"
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+        for mirror in self.mirrors:
+            mirror.append(stage, step, values)
+
+    def close(self) -> None:
+        """Close the mirrors."""
+        for mirror in self.mirrors:
+            mirror.close()
 
     def read(self) -> list[dict[str, Any]]:
         """Return all whole records."""

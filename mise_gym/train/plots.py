@@ -18,13 +18,16 @@ def _figure() -> tuple[Any, Any]:
     return figure, axes
 
 
-def plot_success(records: Records, before: float, after: float, path: Path) -> None:
-    """Draw the success rate of training episodes, and of held-out games before and after."""
+def plot_success(records: Records, evaluations: Records, before: float, after: float, path: Path) -> None:
+    """Draw the success rate of training episodes, of held-out games before and after, and of the evaluations in between."""
     figure, axes = _figure()
     steps = [record["step"] for record in records]
     axes.plot(steps, [record["rollout/success_rate"] for record in records], label="training games, sampled")
     if steps:
         axes.plot([0, steps[-1]], [before, after], "o--", label="held-out games, sampled")
+    if evaluations:
+        rates = [record["evaluation/success_rate"] for record in evaluations]
+        axes.plot([record["step"] for record in evaluations], rates, ".-", label="valid games on the way")
     axes.set(xlabel="iteration", ylabel="success rate", ylim=(0, 1), title="Success over training")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)

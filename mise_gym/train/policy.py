@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mise_gym.llm.batching import pad, token_batches
+from mise_gym.train.critic import Critic, CriticKind
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
 
@@ -34,22 +35,19 @@ class Places:
 class LLMPolicy(nn.Module):
     """A language model with a critic on its features.
 
-    The critic reads *detached* features: through a shared trunk its early, wild gradients destroy the policy
-    (``docs/decisions/0003-trainer.md``).
-
     Args:
         model: Any Hugging Face causal language model.
         tokenizer: Its tokenizer.
         max_observation_tokens: Longest observation that the model is shown.
+        critic: Which critic; see ``Critic``.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_observation_tokens: int = 256) -> None:
+    def __init__(self, model: Any, tokenizer: Any, max_observation_tokens: int = 256, critic: CriticKind = "detached") -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.text = EpisodeText(tokenizer, max_observation_tokens)
-        width = model.get_input_embeddings().embedding_dim
-        self.value_head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+        self.value_head = Critic(model.get_input_embeddings().embedding_dim, critic)
 
     @property
     def device(self) -> torch.device:
@@ -80,9 +78,9 @@ class LLMPolicy(nn.Module):
         good, bad = nn.functional.linear(features, head.weight[pair], bias).float().unbind(-1)
         return good - bad
 
-    def values(self, features: Tensor) -> Tensor:
-        """Return the critic's value of states. Shape ``(N, D)`` -> ``(N,)``; no gradient reaches the trunk."""
-        return self.value_head(features.detach().float()).squeeze(-1)  # type: ignore[no-any-return]
+    def values(self, features: Tensor, states: Places) -> Tensor:
+        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``; no gradient reaches the trunk."""
+        return self.value_head(features, states.rows, states.columns)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def self_evaluate(self, episodes: Sequence[Episode]) -> list[NDArray[np.float64]]:
@@ -91,6 +89,8 @@ class LLMPolicy(nn.Module):
         Returns:
             One array of P("good") per episode. Shape ``(T,)``, in [0, 1].
         """
+        if not episodes:
+            return []
         sequences, slots = zip(*(self.with_hindsight(episode) for episode in episodes), strict=True)
         beliefs: list[NDArray[np.float64]] = [np.empty(0)] * len(episodes)
         for rows in token_batches([len(sequence) for sequence in sequences]):

@@ -1,21 +1,37 @@
 """PPO over turns, with the self-evaluation trained beside the policy. Read ``PPOLearner.update`` from top to bottom."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
-from mise_gym.rewards.metrics import judge_drift
-from mise_gym.train.advantages import gae
-from mise_gym.train.batch import Batch, JudgedTrace, TurnTargets, to_batch, with_hindsight
-from mise_gym.train.losses import bernoulli_kl, calibration_reward, entropy, policy_loss, reference_kl, value_loss
+from mise_gym.train.advantages import FloatArray, returns_to_go
+from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weights_of, with_hindsight
+from mise_gym.train.credit import Credit, CreditLevel, critic_credit, explained_variance, group_credit
+from mise_gym.train.critic import CriticKind
+from mise_gym.train.distributed import share, sum_gradients, total
+from mise_gym.train.losses import (
+    CalibrationScore,
+    KLEstimator,
+    bernoulli_kl,
+    calibration_reward,
+    chosen,
+    entropy,
+    mean,
+    policy_loss,
+    reference_kl,
+    value_loss,
+)
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ranges import check_ranges
+from mise_gym.train.reading import Minibatch, Reading, by_episode, drift_metrics, episode_beliefs, read
 from mise_gym.train.rollout import Rollout
+from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,56 +52,87 @@ class PPOConfig:
     """Of the language model."""
     critic_learning_rate: float = 1e-3
     """Of the value head."""
+    warmup_iterations: int = 0
+    """Iterations over which both learning rates rise to what is set; 0 starts with all of it."""
+    learning_rate_schedule: Literal["constant", "linear"] = "constant"
+    """Whether both learning rates stay, or fall evenly to 0 at the end of the run."""
+    baseline: Literal["critic", "rloo", "grpo"] = "critic"
+    """What a return is compared with: a critic's prediction (GAE), or the other episodes of the same task, leave-one-out or in
+    units of their standard deviation; the latter two train no critic."""
+    group_size: int = 1
+    """Episodes of each task per iteration, from equal starts; the baselines rloo and grpo need at least 2, 8 is usual."""
+    advantages: CreditLevel = "turn"
+    """Whether all tokens of a turn share an advantage, or the critic is read at every chosen token, with the turn's reward on its
+    last one."""
+    critic: CriticKind = "detached"
+    """Whether the critic reads the features of one token, or of the whole episode through a transformer block of its own."""
     gamma: float = 0.99
-    """Discount per turn."""
+    """Discount per turn; none within a turn."""
     gae_lambda: float = 0.95
-    """0 is one-step TD, 1 is Monte Carlo."""
+    """0 is one-step TD, 1 is Monte Carlo. Per turn or token, as the advantages are; without effect on rloo and grpo."""
+    reward_scale: Literal["none", "running"] = "none"
+    """Whether rewards are divided by the running standard deviation of all returns so far."""
     clip_range: float = 0.2
     """The probability ratio may leave 1 by this much before its gradient stops."""
+    clip_range_high: float | None = None
+    """The same upwards; none is clip_range, more keeps rare choices alive (0.28 in DAPO)."""
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus."""
     kl_coef: float = 0.02
     """Weight of KL(policy || warm start) on actions; 0 is none."""
+    kl_estimator: KLEstimator = "exact"
+    """How that KL is found: summed over all allowed tokens, or estimated from the chosen one (k1, k3)."""
+    kl_penalty: Literal["loss", "reward"] = "loss"
+    """Whether it is a term of the loss, or is taken off the rewards before advantages are estimated, as in RLHF."""
+    reference_kl_target: float | None = None
+    """KL per decision, in nats, towards which kl_coef is adapted after each iteration; none leaves it fixed."""
     target_kl: float = 0.05
     """Stop the epochs early when the policy has moved this far from the one that played."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
     calibration_coef: float = 1.0
     """Weight of the calibration reward r^C, in arms that train the judge."""
+    calibration_score: CalibrationScore = "brier"
+    """The scoring rule of r^C: squared error, or a bounded logarithm, which cares more for small probabilities."""
     anchor_coef: float = 0.02
     """Weight of KL(belief || warm start's belief) on the score slots; keeps the judge a judge."""
 
     def __post_init__(self) -> None:
-        """Check ranges."""
-        check_ranges("ppo", self, *(field.name for field in fields(self)))
-        check_ranges("ppo", self, "gamma", "gae_lambda", most=1)
-        check_ranges("ppo", self, "episodes_per_iteration", "num_envs", "num_epochs", "minibatch_episodes", least=1)
+        """Check ranges and contradictions."""
+        numbers = [field.name for field in fields(self) if not isinstance(getattr(self, field.name), str)]
+        check_ranges("ppo", self, *numbers)
+        check_ranges("ppo", self, "gamma", "gae_lambda", "clip_range", most=1)
+        check_ranges("ppo", self, "episodes_per_iteration", "num_envs", "num_epochs", "minibatch_episodes", "group_size", least=1)
+        self._check_groups()
+        if self.kl_estimator == "k1" and self.kl_penalty == "loss":
+            raise ConfigError(
+                "The setting 'ppo.kl_estimator' is 'k1' for a term of the loss, where its gradient is zero on average. "
+                "Give 'exact' or 'k3', or ppo.kl_penalty = 'reward'."
+            )
+        if self.reference_kl_target is not None and not (self.reference_kl_target > 0 < self.kl_coef):
+            raise ConfigError(
+                f"The setting 'ppo.reference_kl_target' is {self.reference_kl_target!r} and 'ppo.kl_coef', which it adapts, "
+                f"{self.kl_coef!r}; both must be above 0."
+            )
 
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one forward pass reads from a batch."""
-
-    logprobs: Tensor
-    """Of all allowed tokens, ``-inf`` where padded. Shape ``(N, A)``."""
-    values: Tensor
-    """Shape ``(T,)``."""
-    score_logits: Tensor
-    """Shape ``(T,)``."""
-
-
-def read(policy: LLMPolicy, batch: Batch) -> Reading:
-    """Run the model once and read policy, critic and judge from it."""
-    features = policy.features(batch.ids)
-    logits = policy.logits(features[batch.decisions.rows, batch.decisions.columns])
-    allowed_logits = logits.gather(1, batch.allowed.clamp(min=0)).masked_fill(batch.allowed < 0, -torch.inf)
-    return Reading(
-        allowed_logits.log_softmax(-1),
-        policy.values(features[batch.states.rows, batch.states.columns]),
-        policy.score_logits(features[batch.slots.rows, batch.slots.columns]),
-    )
+    def _check_groups(self) -> None:
+        if self.episodes_per_iteration % self.group_size:
+            raise ConfigError(
+                f"The setting 'ppo.episodes_per_iteration' is {self.episodes_per_iteration!r}; "
+                f"it must be a multiple of ppo.group_size, {self.group_size!r}."
+            )
+        if self.baseline != "critic" and self.group_size < 2:
+            raise ConfigError(
+                f"The baseline {self.baseline!r} compares episodes of one task, and 'ppo.group_size' is {self.group_size!r}. "
+                "Give at least 2; 8 is usual."
+            )
+        if self.baseline != "critic" and self.advantages == "token":
+            raise ConfigError(
+                f"Advantages of tokens are differences of a critic's values, and the baseline {self.baseline!r} has no critic. "
+                "Give ppo.advantages = 'turn', or ppo.baseline = 'critic'."
+            )
 
 
 class PPOLearner:
@@ -110,103 +157,175 @@ class PPOLearner:
             ],
             weight_decay=0.0,
         )
+        self.kl_coef = config.kl_coef
+        self.reward_scale = ReturnScale()
+        self.updated = 0
+        """Calls of ``update`` so far."""
 
     def update(self, rollout: Rollout, rewards: Sequence[RewardBreakdown], rng: np.random.Generator) -> dict[str, float]:
         """Do one PPO update.
 
         Args:
-            rollout: Finished episodes with their tokens.
+            rollout: Finished episodes with their tokens; for a group baseline, ``group_size`` of each task in a row.
             rewards: The reward of each, turn by turn.
             rng: Shuffles the minibatches.
 
         Returns:
             Means of the losses and diagnostics over the minibatches; keys as in ``metrics.GLOSSARY``.
+
+        Raises:
+            ConfigError: The episodes of a group did not start alike.
         """
-        sequences = [with_hindsight(self.policy, e, t) for e, t in zip(rollout.episodes, rollout.traces, strict=True)]
-        order = rng.permutation(len(sequences))
-        size = self.config.minibatch_episodes
-        rows_of = [order[start : start + size].tolist() for start in range(0, len(order), size)]
-        batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in rows_of]
-        with torch.no_grad():
-            before = [read(self.policy, batch) for batch in batches]
-            anchors = [read(self.reference, batch) for batch in batches]
-        targets = self._targets(rows_of, sequences, rewards, before)
+        self._check_groups(rollout)
+        self._set_learning_rates()
+        sequences = [
+            with_hindsight(self.policy, episode, trace, self.config.advantages)
+            for episode, trace in zip(rollout.episodes, rollout.traces, strict=True)
+        ]
+        minibatches = self._minibatches(sequences, rng)
+        num_steps = [len(sequence.steps.turns) for sequence in sequences]
+        values = by_episode(minibatches, [minibatch.before.values for minibatch in minibatches], num_steps)
+        credit = self._credit(sequences, self._step_rewards(sequences, rewards, minibatches), values)
+        logs = self._epochs(minibatches, credit, rng)
+        means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
+        self.updated += 1
+        if self.config.reference_kl_target is not None:
+            self.kl_coef = adapted_kl_coef(self.kl_coef, means["train/reference_kl"], self.config.reference_kl_target)
+        return means | {
+            "train/updates": float(len(logs)),
+            "train/explained_variance": explained_variance(values, credit.value_targets),
+            "train/kl_coef": self.kl_coef,
+            "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train/reward_scale": self.reward_scale.value,
+            **drift_metrics(minibatches),
+        }
+
+    def _minibatches(self, sequences: Sequence[JudgedTrace], rng: np.random.Generator) -> list[Minibatch]:
+        """Divide the rollout at random, and read policy and reference as they are before the update."""
+        order, size = rng.permutation(len(sequences)), self.config.minibatch_episodes
+        minibatches = []
+        for start in range(0, len(order), size):
+            whole = order[start : start + size].tolist()
+            mine = share(whole)
+            rows = mine or whole[:1]  # a process without a part takes its steps with the others, at the weight 0
+            batch = to_batch(self.policy, [sequences[row] for row in rows])
+            weights = weights_of(batch, is_counted=bool(mine))
+            with torch.no_grad():
+                minibatches.append(Minibatch(rows, batch, read(self.policy, batch), read(self.reference, batch), weights))
+        return minibatches
+
+    def _step_rewards(
+        self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], minibatches: Sequence[Minibatch]
+    ) -> list[FloatArray]:
+        """Return what each step is paid: the turn's reward, scaled, less the KL penalty if it is to be taken off here."""
+        config = self.config
+        turn_rewards = [np.array(reward.step_rewards) for reward in rewards]
+        if config.reward_scale == "running":
+            self.reward_scale.update([returns_to_go(reward, gamma=config.gamma) for reward in turn_rewards])
+        step_rewards = [s.steps.rewards(r / self.reward_scale.value) for s, r in zip(sequences, turn_rewards, strict=True)]
+        if config.kl_penalty == "reward":
+            kls_of = [self._reference_kl(each.batch, each.before, each.anchor) for each in minibatches]
+            kls = by_episode(minibatches, kls_of, [len(sequence.trace.decisions) for sequence in sequences])
+            step_rewards = [r - self.kl_coef * s.steps.sums(kl) for s, r, kl in zip(sequences, step_rewards, kls, strict=True)]
+        return step_rewards
+
+    def _credit(self, sequences: Sequence[JudgedTrace], rewards: Sequence[FloatArray], values: Sequence[FloatArray]) -> Credit:
+        config = self.config
+        if config.baseline == "critic":
+            steps = [sequence.steps for sequence in sequences]
+            return critic_credit(rewards, values, steps, gamma=config.gamma, gae_lambda=config.gae_lambda)
+        return group_credit(rewards, group_size=config.group_size, baseline=config.baseline, gamma=config.gamma)
+
+    def _epochs(self, minibatches: Sequence[Minibatch], credit: Credit, rng: np.random.Generator) -> list[dict[str, float]]:
+        """Go over the minibatches again and again, until the policy has moved far enough; return the metrics of each step."""
         logs: list[dict[str, float]] = []
         for _ in range(self.config.num_epochs):
-            for index in rng.permutation(len(batches)):
-                logs.append(self._step(batches[index], anchors[index], targets[index]))
-            if np.mean([log["train/approx_kl"] for log in logs[-len(batches) :]]) > self.config.target_kl:
+            for index in rng.permutation(len(minibatches)):
+                logs.append(self._step(minibatches[index], credit))
+            if np.mean([log["train/approx_kl"] for log in logs[-len(minibatches) :]]) > self.config.target_kl:
                 break
-        means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
-        return means | {"train/updates": float(len(logs))} | drift_metrics(before, anchors)
+        return logs
 
-    def _targets(
-        self,
-        rows_of: Sequence[Sequence[int]],
-        sequences: Sequence[JudgedTrace],
-        rewards: Sequence[RewardBreakdown],
-        before: Sequence[Reading],
-    ) -> list[TurnTargets]:
-        """Estimate advantages over each episode, then normalise them over all turns of the rollout."""
-        targets = []
-        for rows, reading in zip(rows_of, before, strict=True):
-            lengths = [len(sequences[row].trace.value_positions) for row in rows]
-            values = np.split(reading.values.double().cpu().numpy(), np.cumsum(lengths)[:-1])
-            pairs = [
-                gae(np.array(rewards[row].step_rewards), value, gamma=self.config.gamma, gae_lambda=self.config.gae_lambda)
-                for row, value in zip(rows, values, strict=True)
-            ]
-            targets.append(TurnTargets(np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])))
-        everything = np.concatenate([target.advantages for target in targets])
-        for target in targets:
-            target.advantages = (target.advantages - everything.mean()) / (everything.std() + 1e-8)
-        return targets
-
-    def _step(self, batch: Batch, anchor: Reading, targets: TurnTargets) -> dict[str, float]:
-        config = self.config
+    def _step(self, minibatch: Minibatch, credit: Credit) -> dict[str, float]:
+        config, batch, anchor = self.config, minibatch.batch, minibatch.anchor
         reading = read(self.policy, batch)
-        device = batch.ids.device
-        advantages = torch.tensor(targets.advantages, dtype=torch.float32, device=device)[batch.decision_turns]
-        chosen = reading.logprobs.gather(1, batch.choices[:, None]).squeeze(1)
-        surrogate = policy_loss(chosen, batch.old_logprobs, advantages, clip_range=config.clip_range)
+        surrogate = policy_loss(
+            chosen(reading.logprobs, batch.choices),
+            batch.old_logprobs,
+            minibatch.pick(credit.advantages)[batch.decision_steps],
+            clip_range=config.clip_range,
+            clip_range_high=config.clip_range_high,
+        )
+        beliefs = episode_beliefs(reading.score_logits, batch)
         terms = {
             "policy_loss": surrogate.loss,
-            "value_loss": value_loss(reading.values, torch.tensor(targets.value_targets, dtype=torch.float32, device=device)),
+            "value_loss": value_loss(reading.values, minibatch.pick(credit.value_targets)),
             "entropy": entropy(reading.logprobs),
-            "reference_kl": reference_kl(reading.logprobs, anchor.logprobs),
-            "calibration_reward": calibration_reward(episode_beliefs(reading.score_logits, batch), batch.outcomes).mean(),
+            "reference_kl": mean(self._reference_kl(batch, reading, anchor)),
+            "calibration_reward": calibration_reward(beliefs, batch.outcomes, score=config.calibration_score).mean(),
             "anchor_kl": bernoulli_kl(reading.score_logits, anchor.score_logits).mean(),
+            "clip_fraction": surrogate.clip_fraction,
+            "approx_kl": surrogate.approx_kl,
         }
-        loss = terms["policy_loss"] + config.vf_coef * terms["value_loss"]
-        loss = loss - config.ent_coef * terms["entropy"] + config.kl_coef * terms["reference_kl"]
+        parts = {name: term * minibatch.weights[UNITS.get(name, "decisions")] for name, term in terms.items()}
+        norm = self._descend(self._loss(parts))
+        whole = total(torch.stack([part.detach() for part in parts.values()]))
+        return {f"train/{name}": value for name, value in zip(parts, whole.tolist(), strict=True)} | {"train/gradient_norm": norm}
+
+    def _loss(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Weigh the terms."""
+        config = self.config
+        loss = terms["policy_loss"] - config.ent_coef * terms["entropy"]
+        if config.baseline == "critic":
+            loss = loss + config.vf_coef * terms["value_loss"]
+        if config.kl_penalty == "loss":
+            loss = loss + self.kl_coef * terms["reference_kl"]
         if self.train_judge:
             loss = loss - config.calibration_coef * terms["calibration_reward"] + config.anchor_coef * terms["anchor_kl"]
+        return loss
+
+    def _descend(self, loss: Tensor) -> float:
+        """Take one step of the optimiser and return the norm of the gradient; ``loss`` is this process's part of the whole."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
+        sum_gradients(self.policy.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
-        terms |= {"clip_fraction": surrogate.clip_fraction, "approx_kl": surrogate.approx_kl, "gradient_norm": norm}
-        return {f"train/{name}": value.item() for name, value in terms.items()}
+        return norm.item()
+
+    def _reference_kl(self, batch: Batch, reading: Reading, anchor: Reading) -> Tensor:
+        return reference_kl(reading.logprobs, anchor.logprobs, batch.choices, estimator=self.config.kl_estimator)
+
+    def _set_learning_rates(self) -> None:
+        config = self.config
+        decays = config.learning_rate_schedule == "linear"
+        factor = learning_rate_factor(self.updated, config.iterations, warmup=config.warmup_iterations, decays=decays)
+        for group, rate in zip(self.optimizer.param_groups, (config.learning_rate, config.critic_learning_rate), strict=True):
+            group["lr"] = rate * factor
+
+    def _check_groups(self, rollout: Rollout) -> None:
+        """Refuse to compare episodes that did not start alike."""
+        if self.config.baseline == "critic":
+            return
+        starts = [(episode.task, episode.transitions[0].observation) for episode in rollout.episodes]
+        size = self.config.group_size
+        if any(start != starts[row - row % size] for row, start in enumerate(starts)) or len(starts) % size:
+            raise ConfigError(
+                f"The baseline {self.config.baseline!r} compares groups of {size} episodes, and these did not start alike. "
+                "Equal options of reset must give equal starts, and the episodes of a task stand in a row."
+            )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the optimiser's state."""
-        return self.optimizer.state_dict()
+        """Return the state of the optimiser and of what adapts."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "kl_coef": self.kl_coef,
+            "reward_scale": self.reward_scale.state_dict(),
+            "updated": self.updated,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
-        self.optimizer.load_state_dict(state)
-
-
-def drift_metrics(readings: Sequence[Reading], frozen: Sequence[Reading]) -> dict[str, float]:
-    """Return how far the beliefs have moved away from those of the frozen judge, on the same batches."""
-    now, then = (torch.cat([r.score_logits for r in each]).sigmoid().double().cpu().numpy() for each in (readings, frozen))
-    drift = judge_drift(now, then)
-    return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
-
-
-def episode_beliefs(score_logits: Tensor, batch: Batch) -> Tensor:
-    """Return each episode's stated belief, the mean of P("good") over its turns. Shape ``(T,)`` -> ``(B,)``."""
-    episodes = len(batch.outcomes)
-    sums = torch.zeros(episodes, device=score_logits.device).index_add(0, batch.slot_episodes, score_logits.sigmoid())
-    counts = torch.bincount(batch.slot_episodes, minlength=episodes)
-    return sums / counts.clamp(min=1)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.reward_scale.load_state_dict(state["reward_scale"])
+        self.kl_coef, self.updated = state["kl_coef"], state["updated"]

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import gymnasium as gym
-import torch
+import numpy as np
 
 from mise_gym.errors import ConfigError
 from mise_gym.recorder import EpisodeRecorder
@@ -16,12 +17,14 @@ from mise_gym.types import Episode
 TextEnvironment = gym.Env[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rollout:
     """Finished episodes and, in the same order, their tokens."""
 
     episodes: list[Episode]
     traces: list[TokenTrace]
+    simulator_seconds: float = 0.0
+    """Wall time spent in ``reset`` and ``step``."""
 
 
 class LiveRecorder(EpisodeRecorder):
@@ -30,12 +33,16 @@ class LiveRecorder(EpisodeRecorder):
     Args:
         env: A text environment that lists admissible commands.
         options: Options of ``reset``.
+        seed: Decides what they leave open; ``None`` leaves that to the environment.
     """
 
-    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
         self.env = env
-        observation, self.info = env.reset(options=dict(options))
-        super().__init__(observation, self.info)
+        start = perf_counter()
+        observation, self.info = env.reset(seed=seed, options=dict(options))
+        self.simulator_seconds = perf_counter() - start
+        """Wall time spent in ``reset`` and ``step``."""
+        super().__init__(observation, self.info, seed=seed)
 
     @property
     def commands(self) -> Sequence[str]:
@@ -51,7 +58,9 @@ class LiveRecorder(EpisodeRecorder):
 
     def step(self, action: str) -> None:
         """Take one turn."""
+        start = perf_counter()
         step = self.env.step(action)
+        self.simulator_seconds += perf_counter() - start
         self.info = step[-1]
         self.record(action, step)
 
@@ -60,7 +69,7 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
     envs: Sequence[TextEnvironment],
     tasks: Sequence[Mapping[str, Any]],
     policy: LLMPolicy,
-    generator: torch.Generator,
+    seeds: Sequence[int],
     *,
     temperature: float = 1.0,
     recorder_class: type[LiveRecorder] = LiveRecorder,
@@ -68,25 +77,36 @@ def collect(  # noqa: PLR0913  # the last three are keyword-only
 ) -> Rollout:
     """Play every task once, as many at a time as there are environments.
 
+    What an episode becomes depends on its task, its seed and the policy, and neither on the number of environments nor on the
+    other tasks; only the last bits of log-probabilities differ with the batch that they were computed in.
+
     Args:
         envs: Environments that list admissible commands.
         tasks: ``reset`` options, one per episode.
         policy: Writes the actions.
-        generator: Randomness of sampling.
+        seeds: One per task, at least 0: randomness of the environment and of sampling.
         temperature: 1 samples from the policy, 0 is greedy.
         recorder_class: What plays and records one episode.
         on_episode: Called after each finished episode, for progress bars.
     """
     rollout = Rollout([], [])
     for start in range(0, len(tasks), len(envs)):
-        wave = [recorder_class(env, options) for env, options in zip(envs, tasks[start : start + len(envs)], strict=False)]
-        decoder = TurnDecoder(policy, [policy.text.opening(r.info["task"], r.observation) for r in wave], generator, temperature)
+        part = slice(start, start + len(envs))
+        wave = [recorder_class(*chosen) for chosen in zip(envs, tasks[part], seeds[part], strict=False)]
+        openings = [policy.text.opening(recorder.info["task"], recorder.observation) for recorder in wave]
+        decoder = TurnDecoder(policy, openings, seeds[part], temperature)
         for _ in _play(wave, decoder, policy):
             if on_episode is not None:
                 on_episode()
         rollout.episodes.extend(recorder.episode() for recorder in wave)
         rollout.traces.extend(decoder.traces)
+        rollout.simulator_seconds += sum(recorder.simulator_seconds for recorder in wave)
     return rollout
+
+
+def draw_seeds(rng: np.random.Generator, count: int) -> list[int]:
+    """Draw one seed per episode for ``collect``."""
+    return [int(seed) for seed in rng.integers(2**32, size=count)]
 
 
 def _play(wave: Sequence[LiveRecorder], decoder: TurnDecoder, policy: LLMPolicy) -> Iterator[LiveRecorder]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,13 +25,15 @@ from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import demonstrate
+from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.mirrors import mirrors_of
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.rollout import TextEnvironment, collect
+from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.tasks import task_set
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
@@ -40,6 +42,8 @@ from mise_gym.types import Episode
 
 logger = logging.getLogger(__name__)
 
+FREE_TO_CHANGE: Final = {"run_dir", "threads", "tensorboard", "wandb_project"}
+"""Settings that another call on the same folder may choose anew: they change nothing that the run finds out."""
 WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
 
 
@@ -62,9 +66,10 @@ class TrainingRun:
         self.arm = REWARD_ARMS[config.reward]
         self.tasks = task_set(config)
         self.folder = config.run_dir
-        self.progress = progress
-        self.metrics = MetricsFile(self.folder / "metrics.jsonl")
-        self.cost = self._open_folder()
+        self.progress = progress and is_main()
+        self.metrics = MetricsFile(self.folder / "metrics.jsonl", mirrors_of(config))
+        with main_first():
+            self.cost = self._open_folder()
 
     def run(self) -> dict[str, Any]:
         """Do what is left to do and return the summary, which is also in ``summary.json``; a finished run is only read."""
@@ -73,11 +78,13 @@ class TrainingRun:
         disable_progress_bar()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
-        with self._stage("games"):
+        if self.config.deterministic:
+            torch.use_deterministic_algorithms(True)
+        with self._stage("games"), main_first():
             self.tasks.prepare(progress=self.progress)
-        with self._stage("demonstrations"):
+        with self._stage("demonstrations"), main_first():
             episodes = self._demonstrations()
-        with self._stage("warm_start"):
+        with self._stage("warm_start"), main_first():
             policy = self._warm_started(episodes)
         with self._stage("evaluation_before"):
             before = self._evaluate("before", policy)
@@ -85,6 +92,7 @@ class TrainingRun:
             self._train(policy)
         with self._stage("evaluation_after"):
             after = self._evaluate("after", policy)
+        self.metrics.close()
         self._draw(before["sampled"], after["sampled"])
         return self._summarise(before, after)
 
@@ -123,8 +131,10 @@ class TrainingRun:
     def _bar(self, title: str, total: int, **more: Any) -> Any:
         return tqdm(total=total, desc=title, disable=not self.progress, dynamic_ncols=True, **more)
 
-    def _make_envs(self, count: int, *, labelled: bool = False) -> list[TextEnvironment]:
-        return [self.tasks.make_env(self.arm.reward_mode, labelled=labelled) for _ in range(count)]
+    def _make_envs(self, episodes: int, *, labelled: bool = False) -> list[TextEnvironment]:
+        """Make as many as this process's part of the episodes needs, and no more than its part of ``ppo.num_envs``."""
+        count = min(len(share(range(episodes))), len(share(range(self.config.ppo.num_envs))))
+        return [self.tasks.make_env(self.arm.reward_mode, labelled=labelled) for _ in range(max(1, count))]
 
     def _demonstrations(self) -> list[Episode]:
         """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
@@ -159,7 +169,7 @@ class TrainingRun:
         model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model(episodes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens)
+            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens, config.ppo.critic)
         if folder.exists():
             return policy
         self.metrics.rewind("warm_start", 0)
@@ -191,27 +201,26 @@ class TrainingRun:
     def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
-        tasks = self.tasks.options("valid")
+        tasks = share(self.tasks.options("valid"))
         envs: list[TextEnvironment] = []
         evaluations = {}
         for decoding, temperature in (("sampled", 1.0), ("greedy", 0.0)):
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
-                envs = envs or self._make_envs(min(self.config.ppo.num_envs, heldout), labelled=True)
-                generator = torch.Generator().manual_seed(
-                    int(np.random.SeedSequence([self.config.seed, EVALUATION_STREAM]).generate_state(1)[0])
-                )
-                with self._bar(f"held-out games {when}, {decoding}", heldout) as bar:
+                envs = envs or self._make_envs(heldout, labelled=True)
+                seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
+                with self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
                     episodes = collect(
                         envs,
                         tasks,
                         policy,
-                        generator,
+                        seeds,
                         temperature=temperature,
                         recorder_class=self.tasks.recorder_class,
                         on_episode=bar.update,
                     ).episodes
-                write_episodes(path, _with_beliefs(episodes, policy.self_evaluate(episodes)))
+                self._write_evaluation(path, unshare(_with_beliefs(episodes, policy.self_evaluate(episodes))))
+                wait()
             episodes = list(read_episodes(path))
             evaluations[decoding] = Evaluation(episodes, [np.array(episode.extra["beliefs"]) for episode in episodes])
         for env in envs:
@@ -219,13 +228,13 @@ class TrainingRun:
         return evaluations
 
     def _train(self, policy: LLMPolicy) -> None:
-        """Run PPO from the newest checkpoint to the end, and leave the final model in ``model/``."""
+        """Run PPO from the newest checkpoint to the end, and leave the last model, or the best one, in ``model/``."""
         folder = self.folder / "model"
         if folder.exists():
             check_folder(folder)
             load_weights(policy, folder)
             return
-        envs = self._make_envs(self.config.ppo.num_envs)
+        envs = self._make_envs(self.config.ppo.episodes_per_iteration)
         seed = [self.config.seed, TRAINING_STREAM]
         trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
@@ -234,11 +243,17 @@ class TrainingRun:
                 bar.update()
         for env in envs:
             env.close()
+        trainer.validation.restore_best()
         write_folder(folder, lambda aside: save_model(policy, aside))
 
+    @main_only
+    def _write_evaluation(self, path: Path, episodes: Sequence[Episode]) -> None:
+        write_episodes(path, episodes)
+
+    @main_only
     def _draw(self, before: Evaluation, after: Evaluation) -> None:
-        records = [record for record in self.metrics.read() if record["stage"] == "ppo"]
-        plot_success(records, before.summary()["success"], after.summary()["success"], self.folder / "success.png")
+        records, evaluations = ([r for r in self.metrics.read() if r["stage"] == stage] for stage in ("ppo", "evaluation"))
+        plot_success(records, evaluations, before.summary()["success"], after.summary()["success"], self.folder / "success.png")
         plot_rewards(records, self.folder / "rewards.png")
         plot_reliability({"before": before, "after": after}, self.folder / "reliability.png")
 
@@ -284,9 +299,9 @@ def _with_beliefs(episodes: Sequence[Episode], beliefs: Sequence[Any]) -> list[E
 
 
 def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:
-    """Name the settings in which two configurations differ; where the run lies does not count."""
+    """Name the settings in which two configurations differ, but for those that are free to change."""
     if isinstance(there, dict) and isinstance(wanted, dict):
-        keys = (there.keys() | wanted.keys()) - ({"run_dir", "threads"} if not name else set())
+        keys = (there.keys() | wanted.keys()) - (FREE_TO_CHANGE if not name else set())
         return [
             found
             for key in sorted(keys)

@@ -55,6 +55,10 @@ class EpisodeText:
             )
         self.good_id, self.bad_id = good[0], bad[0]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made of, without its cache."""
+        return EpisodeText, (self.tokenizer, self.max_observation_tokens)
+
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from mise_gym.train.critic import CriticKind
 from mise_gym.train.model import TinyModelConfig, build_tiny_model, train_tokenizer
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.rollout import Rollout, collect
+from mise_gym.train.rollout import Rollout, collect, draw_seeds
 from mise_gym.train.text import BAD, GOOD
 from tests.train.pantry import THINGS, Pantry
 
-MakePolicy = Callable[[int], LLMPolicy]
+MakePolicy = Callable[..., LLMPolicy]
 TINY = TinyModelConfig(hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, vocab_size=320, max_tokens=512)
 
 
@@ -33,14 +35,14 @@ def tokenizer() -> Any:
 
 @pytest.fixture(scope="session")
 def make_policy(tokenizer: Any) -> MakePolicy:
-    def make(seed: int) -> LLMPolicy:
+    def make(seed: int, critic: CriticKind = "detached") -> LLMPolicy:
         model = build_tiny_model(tokenizer, TINY, seed)
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
             for weights in model.parameters():
                 if weights.ndim == 2:
                     weights.normal_(std=0.1)  # decided enough to tell right from wrong by, undecided enough to try everything
-            return LLMPolicy(model, tokenizer, max_observation_tokens=48)
+            return LLMPolicy(model, tokenizer, max_observation_tokens=48, critic=critic)
 
     return make
 
@@ -52,8 +54,8 @@ def policy(make_policy: MakePolicy) -> LLMPolicy:
 
 def play(policy: LLMPolicy, games: int = 8, *, num_envs: int = 4, seed: int = 0, temperature: float = 1.0) -> Rollout:
     envs = [Pantry() for _ in range(num_envs)]
-    generator = torch.Generator().manual_seed(seed)
-    return collect(envs, [{"game": game} for game in range(games)], policy, generator, temperature=temperature)
+    seeds = draw_seeds(np.random.default_rng(seed), games)
+    return collect(envs, [{"game": game} for game in range(games)], policy, seeds, temperature=temperature)
 
 
 @pytest.fixture

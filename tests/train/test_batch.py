@@ -39,11 +39,11 @@ def test_allowed_choices_and_logprobs_are_those_of_the_decisions(batch: Batch, s
     assert batch.old_logprobs.tolist() == pytest.approx([d.logprob for d in decisions])
 
 
-def test_each_decision_knows_its_turn_among_all_turns(batch: Batch, sequences: list[JudgedTrace]) -> None:
+def test_each_decision_knows_its_step_among_all_steps(batch: Batch, sequences: list[JudgedTrace]) -> None:
     turns = [(row, turn) for row, s in enumerate(sequences) for turn in range(len(s.trace.value_positions))]
     expected = [(row, decision.turn) for row, s in enumerate(sequences) for decision in s.trace.decisions]
 
-    assert [turns[turn] for turn in batch.decision_turns.tolist()] == expected
+    assert [turns[turn] for turn in batch.decision_steps.tolist()] == expected
 
 
 def test_states_and_slots_have_one_place_per_turn(batch: Batch, sequences: list[JudgedTrace]) -> None:

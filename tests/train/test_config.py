@@ -3,9 +3,9 @@
 import inspect
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -14,21 +14,9 @@ from mise_gym.errors import ConfigError, UnknownNameError
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig, from_mapping, load_toml
 from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.ppo import PPOConfig
-from mise_gym.train.task_sets.scienceworld import ScienceWorldConfig
-from mise_gym.train.task_sets.textworld import TextWorldConfig
-from mise_gym.train.task_sets.webshop import WebShopConfig
 from mise_gym.train.warm_start import WarmStartConfig
 
-TABLES = {
-    "": TrainConfig,
-    "games.": GamesConfig,
-    "textworld.": TextWorldConfig,
-    "scienceworld.": ScienceWorldConfig,
-    "webshop.": WebShopConfig,
-    "tiny.": TinyModelConfig,
-    "warm_start.": WarmStartConfig,
-    "ppo.": PPOConfig,
-}
+TABLES = {"": TrainConfig} | {f"{name}.": hint for name, hint in get_type_hints(TrainConfig).items() if is_dataclass(hint)}
 SETTINGS = [
     prefix + field.name for prefix, cls in TABLES.items() for field in fields(cls) if f"{field.name}." not in TABLES or prefix
 ]
@@ -111,11 +99,32 @@ def test_a_whole_number_is_taken_where_a_fraction_may_stand() -> None:
         ("ppo.learning_rate", float("nan"), "at least 0"),
         ("ppo.gamma", 1.01, "from 0 to 1"),
         ("ppo.gae_lambda", 2.0, "from 0 to 1"),
+        ("ppo.clip_range", 1.5, "from 0 to 1"),
+        ("ppo.clip_range_high", -0.1, "at least 0"),
+        ("ppo.group_size", 0, "at least 1"),
+        ("ppo.warmup_iterations", -1, "at least 0"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(name: str, value: Any, limits: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"The setting {name!r} is {value!r}; it must be {limits}.")):
         from_mapping(nested(name, value))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"kl_estimator": "k1"}, "'k1' for a term of the loss, where its gradient is zero on average. Give 'exact' or 'k3'"),
+        ({"reference_kl_target": 0.0}, "'ppo.reference_kl_target' is 0.0"),
+        ({"reference_kl_target": 0.1, "kl_coef": 0.0}, "'ppo.kl_coef', which it adapts, 0.0; both must be above 0."),
+        ({"group_size": 7}, "'ppo.episodes_per_iteration' is 64; it must be a multiple of ppo.group_size, 7."),
+        ({"baseline": "rloo"}, "The baseline 'rloo' compares episodes of one task, and 'ppo.group_size' is 1."),
+        ({"baseline": "grpo", "group_size": 8, "advantages": "token"}, "the baseline 'grpo' has no critic."),
+        ({"baseline": "rlo"}, "No ppo.baseline named 'rlo'. Did you mean 'rloo'?"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_with_a_way_out(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        from_mapping({"ppo": settings})
 
 
 def test_a_warm_start_that_wants_more_games_than_there_are_is_refused() -> None:
@@ -178,7 +187,7 @@ def test_help_has_a_flag_for_every_setting_with_what_stands_below_it(help_text: 
     documented = re.search(rf'^    {setting}: .*\n    """(.+?)"""', source, flags=re.MULTILINE | re.DOTALL)
 
     assert documented is not None
-    assert f"--{name.replace('_', '-')} " in help_text
+    assert re.search(rf"--{name.replace('_', '-')}[ ,]", help_text)
     assert " ".join(documented[1].split()) in help_text
 
 

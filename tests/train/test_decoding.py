@@ -83,7 +83,7 @@ def test_temperature_zero_takes_the_likeliest_token(make_policy: MakePolicy) -> 
             assert decision.choice == uncached_logprobs(policy, trace, decision).argmax()
 
 
-def test_the_generator_decides_what_is_sampled_and_nothing_else_does(policy: LLMPolicy) -> None:
+def test_the_seeds_decide_what_is_sampled_and_nothing_else_does(policy: LLMPolicy) -> None:
     torch.manual_seed(1)
     first = play(policy, seed=5)
     torch.manual_seed(2)
@@ -95,7 +95,7 @@ def test_the_generator_decides_what_is_sampled_and_nothing_else_does(policy: LLM
 def test_samples_follow_the_policys_probabilities(policy: LLMPolicy) -> None:
     commands = [["wait", "read label"]] * 2000
     opening = policy.text.opening("Take the red apple!", "On the shelf.")
-    decoder = TurnDecoder(policy, [opening] * len(commands), torch.Generator().manual_seed(0), temperature=1.0)
+    decoder = TurnDecoder(policy, [opening] * len(commands), range(len(commands)), temperature=1.0)
 
     actions = decoder.act(commands)
 
@@ -108,7 +108,7 @@ def test_only_admissible_commands_come_out_whatever_they_look_like(policy: LLMPo
     commands = ["take apple", "take apple pie", "тянуть дверь", "a", "a a", "say 'never mind , friend'"]
     openings = [policy.text.opening("Play.", "A room.")] * 600
 
-    actions = TurnDecoder(policy, openings, torch.Generator().manual_seed(0), temperature=1.0).act([commands] * 600)
+    actions = TurnDecoder(policy, openings, range(600), temperature=1.0).act([commands] * 600)
 
     assert set(actions) == set(commands)
 
@@ -126,9 +126,26 @@ def test_playing_together_and_alone_is_the_same_when_greedy(policy: LLMPolicy) -
     assert [trace.ids for trace in together.traces] == [trace.ids for trace in alone.traces]
 
 
+@pytest.mark.parametrize("num_envs", [1, 3, 8])
+def test_the_number_of_environments_changes_nothing_that_is_played(policy: LLMPolicy, num_envs: int) -> None:
+    rollout, other = play(policy, num_envs=2), play(policy, num_envs=num_envs)
+
+    assert [trace.ids for trace in other.traces] == [trace.ids for trace in rollout.traces]
+
+
+def test_an_episode_is_the_same_whichever_others_are_played(policy: LLMPolicy) -> None:
+    tasks, seeds = [{"game": game} for game in range(6)], [7, 3, 9, 1, 4, 8]
+    whole = collect([Pantry(), Pantry()], tasks, policy, seeds)
+
+    part = collect([Pantry(), Pantry()], tasks[1::2], policy, seeds[1::2])
+
+    assert [trace.ids for trace in part.traces] == [trace.ids for trace in whole.traces[1::2]]
+    assert [episode.seed for episode in part.episodes] == seeds[1::2]
+
+
 def test_an_environment_without_admissible_commands_is_refused(policy: LLMPolicy) -> None:
     with pytest.raises(ConfigError, match="lists no admissible commands"):
-        collect([Corridor()], [{}], policy, torch.Generator())
+        collect([Corridor()], [{}], policy, seeds=[0])
 
 
 def test_an_episode_too_long_for_the_model_is_refused_with_advice(policy: LLMPolicy) -> None:
@@ -136,7 +153,7 @@ def test_an_episode_too_long_for_the_model_is_refused_with_advice(policy: LLMPol
     envs, tasks = [Pantry(max_turns=200)], [{"game": game} for game in range(20)]
 
     with pytest.raises(ConfigError, match="the model reads at most 64"):
-        collect(envs, tasks, policy, torch.Generator().manual_seed(0))
+        collect(envs, tasks, policy, range(20))
 
 
 def test_the_hindsight_questions_count_towards_the_longest_episode(policy: LLMPolicy, rollout: Rollout) -> None:

@@ -58,7 +58,7 @@ def test_figures_that_need_failures_are_none_without_them() -> None:
 
 
 def test_a_run_without_iterations_can_be_drawn(tmp_path: Path, evaluation: Evaluation) -> None:
-    plot_success([], 0.2, 0.2, tmp_path / "success.png")
+    plot_success([], [], 0.2, 0.2, tmp_path / "success.png")
     plot_rewards([], tmp_path / "rewards.png")
     plot_reliability({"before": evaluation}, tmp_path / "reliability.png")
 

@@ -1,5 +1,6 @@
 """The loop of iterations in a small world: what each reward means, and that a stopped run goes on exactly."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,15 @@ from tests.train.pantry import Pantry
 
 ITERATIONS = 3
 W_HINDSIGHT = 0.25
+ADAPTING: dict[str, Any] = {
+    "critic": "separate",
+    "reward_scale": "running",
+    "reference_kl_target": 1e-5,
+    "warmup_iterations": 2,
+    "learning_rate_schedule": "linear",
+    "group_size": 2,
+}
+"""Everything that has a memory of its own."""
 TRAINED = [name for name, arm in REWARD_ARMS.items() if arm.trains_policy]
 MakeTrainer = Callable[..., Trainer]
 
@@ -34,10 +44,25 @@ class StoppingMetrics(MetricsFile):
             raise KeyboardInterrupt
 
 
+class SlowPantry(Pantry):
+    """Takes its time."""
+
+    SECONDS = 0.003
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        time.sleep(self.SECONDS)
+        return super().step(action)
+
+
 @pytest.fixture
 def make_trainer(make_policy: MakePolicy) -> MakeTrainer:
     def make(
-        folder: Path, *, reward: Any = "mise", metrics: type[MetricsFile] = MetricsFile, checkpoint_every: int = 1
+        folder: Path,
+        *,
+        reward: Any = "mise",
+        metrics: type[MetricsFile] = MetricsFile,
+        checkpoint_every: int = 1,
+        **options: Any,
     ) -> Trainer:
         folder.mkdir(exist_ok=True)
         config = TrainConfig(
@@ -54,10 +79,12 @@ def make_trainer(make_policy: MakePolicy) -> MakeTrainer:
                 num_epochs=2,
                 minibatch_episodes=4,
                 learning_rate=1e-3,
+                **options,
             ),
         )
         envs = [Pantry() for _ in range(config.ppo.num_envs)]
-        return Trainer(make_policy(0), make_policy(0), envs, config, folder, metrics(folder / "metrics.jsonl"), seed=[0])
+        policy, reference = (make_policy(0, critic=config.ppo.critic) for _ in range(2))
+        return Trainer(policy, reference, envs, config, folder, metrics(folder / "metrics.jsonl"), seed=[0])
 
     return make
 
@@ -94,11 +121,14 @@ def interrupt(trainer: Trainer) -> None:
         train(trainer)
 
 
-def test_a_stopped_run_goes_on_exactly_as_if_it_had_not_been_stopped(tmp_path: Path, make_trainer: MakeTrainer) -> None:
-    whole = train(make_trainer(tmp_path / "whole"))
-    interrupt(make_trainer(tmp_path / "stopped", metrics=StoppingMetrics))
+@pytest.mark.parametrize("options", [{}, ADAPTING], ids=["plain", "adapting"])
+def test_a_stopped_run_goes_on_exactly_as_if_it_had_not_been_stopped(
+    tmp_path: Path, make_trainer: MakeTrainer, options: dict[str, Any]
+) -> None:
+    whole = train(make_trainer(tmp_path / "whole", **options))
+    interrupt(make_trainer(tmp_path / "stopped", metrics=StoppingMetrics, **options))
 
-    resumed = train(make_trainer(tmp_path / "stopped"))
+    resumed = train(make_trainer(tmp_path / "stopped", **options))
 
     assert timeless(resumed) == timeless(whole)
     assert same_weights(resumed, whole)
@@ -131,7 +161,7 @@ def test_checkpoints_are_written_as_often_as_asked_and_at_the_end(tmp_path: Path
 def test_every_iteration_writes_every_metric_of_the_glossary(tmp_path: Path, make_trainer: MakeTrainer) -> None:
     records = train(make_trainer(tmp_path)).metrics.read()
 
-    expected = {name for name in GLOSSARY if not name.startswith("warm_start/")}
+    expected = {name for name in GLOSSARY if not name.startswith(("warm_start/", "evaluation/"))}
     assert [record.keys() - {"stage", "step"} for record in records] == [expected] * ITERATIONS
     assert [record["step"] for record in records] == [1, 2, 3]
 
@@ -146,6 +176,15 @@ def test_the_reward_does_not_change_what_is_played_before_the_first_update(
 
     first, second = recorded(tmp_path / "sparse", 1), recorded(tmp_path / "other", 1)
     assert [episode.transitions for episode in first] == [episode.transitions for episode in second]
+
+
+@pytest.mark.parametrize("baseline", ["critic", "rloo"])
+def test_every_game_is_played_as_often_as_a_group_is_large(tmp_path: Path, make_trainer: MakeTrainer, baseline: str) -> None:
+    train(make_trainer(tmp_path, group_size=2, baseline=baseline))
+
+    for iteration in range(1, ITERATIONS + 1):
+        starts = [(episode.task, episode.transitions[0].observation) for episode in recorded(tmp_path, iteration)]
+        assert starts[::2] == starts[1::2]
 
 
 @pytest.mark.parametrize("reward", ["sparse", "dense"])
@@ -237,6 +276,16 @@ def test_rollout_metrics_are_the_plain_means() -> None:
             "judge/overconfidence_failed": 0.6 - 0.5,
         }
     )
+
+
+def test_the_simulators_time_is_part_of_the_playing_and_grows_with_it(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    trainer.envs = [SlowPantry() for _ in trainer.envs]
+
+    record = next(iter(train(trainer).metrics.read()))
+
+    turns = sum(len(episode) for episode in recorded(tmp_path, 1))
+    assert turns * SlowPantry.SECONDS <= record["time/simulator_seconds"] < record["time/collect_seconds"]
 
 
 def test_the_drift_from_the_frozen_judge_starts_at_zero_and_is_logged(make_trainer: MakeTrainer, tmp_path: Path) -> None:

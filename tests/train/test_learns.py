@@ -23,8 +23,20 @@ class Bandit(Pantry):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reward", ["sparse", "mise"])
-def test_a_bandit_is_solved_from_a_random_model(tmp_path: Path, make_policy: MakePolicy, reward: Any) -> None:
+@pytest.mark.parametrize(
+    ("reward", "options"),
+    [
+        ("sparse", {}),
+        ("mise", {}),
+        ("sparse", {"advantages": "token", "critic": "separate"}),
+        ("sparse", {"baseline": "rloo", "group_size": 8}),
+        ("sparse", {"baseline": "grpo", "group_size": 8}),
+    ],
+    ids=str,
+)
+def test_a_bandit_is_solved_from_a_random_model(
+    tmp_path: Path, make_policy: MakePolicy, reward: Any, options: dict[str, Any]
+) -> None:
     config = TrainConfig(
         run_dir=tmp_path,
         reward=reward,
@@ -32,10 +44,17 @@ def test_a_bandit_is_solved_from_a_random_model(tmp_path: Path, make_policy: Mak
         games=GamesConfig(train=1),
         warm_start=WarmStartConfig(expert_episodes=0, judge_episodes=0),
         ppo=PPOConfig(
-            iterations=15, episodes_per_iteration=32, num_envs=32, num_epochs=2, learning_rate=1e-3, ent_coef=0.0, kl_coef=0.0
+            iterations=15,
+            episodes_per_iteration=32,
+            num_envs=32,
+            num_epochs=2,
+            learning_rate=1e-3,
+            ent_coef=0.0,
+            kl_coef=0.0,
+            **options,
         ),
     )
-    policy = make_policy(0)
+    policy = make_policy(0, critic=config.ppo.critic)
     metrics = MetricsFile(tmp_path / "metrics.jsonl")
     trainer = Trainer(policy, copy.deepcopy(policy), [Bandit() for _ in range(32)], config, tmp_path, metrics, seed=[0])
 

@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from mise_gym.llm.batching import pad, token_batches
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.rollout import Rollout
+from tests.train.conftest import MakePolicy
+
+IDS = torch.tensor([[5, 6, 7]])
 
 
 def test_self_evaluation_in_a_batch_equals_one_by_one(policy: LLMPolicy, rollout: Rollout) -> None:
@@ -40,11 +43,32 @@ def test_an_output_head_with_a_bias_is_read_with_its_bias(policy: LLMPolicy) -> 
     )
 
 
-def test_the_critic_sends_no_gradient_into_the_model(policy: LLMPolicy) -> None:
-    policy.values(policy.features(torch.tensor([[5, 6, 7]]))).sum().backward()
+@pytest.mark.parametrize("critic", ["detached", "separate"])
+def test_the_critic_sends_no_gradient_into_the_model(make_policy: MakePolicy, critic: str) -> None:
+    policy = make_policy(0, critic=critic)
+
+    policy.values(policy.features(IDS), Places.of([[0, 2]])).sum().backward()
 
     assert all(weights.grad is None for weights in policy.model.parameters())
     assert all(weights.grad is not None for weights in policy.value_head.parameters())
+
+
+@pytest.mark.parametrize(("critic", "changes"), [("detached", [False, True]), ("separate", [True, True])])
+def test_only_the_separate_critic_looks_at_what_was_before_and_none_ahead(
+    make_policy: MakePolicy, critic: str, changes: list[bool]
+) -> None:
+    policy = make_policy(0, critic=critic)
+    features = torch.randn(1, 4, policy.model.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    places = Places.of([[2]])
+    value = policy.values(features, places)
+
+    def differs_without(token: int) -> bool:
+        other = features.clone()
+        other[0, token] = 0
+        return bool((policy.values(other, places) - value).abs() > 1e-6)
+
+    assert [differs_without(1), differs_without(2)] == changes
+    assert not differs_without(3)
 
 
 @pytest.mark.parametrize("pad_id", [0, 7])

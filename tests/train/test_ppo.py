@@ -9,11 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.train.batch import Batch, to_batch, with_hindsight
+from mise_gym.train.credit import Steps
+from mise_gym.train.losses import reference_kl
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.ppo import PPOConfig, PPOLearner, episode_beliefs, read
-from mise_gym.train.rollout import Rollout
+from mise_gym.train.ppo import PPOConfig, PPOLearner
+from mise_gym.train.reading import episode_beliefs, read
+from mise_gym.train.rollout import Rollout, collect
+from tests.train.conftest import play
+from tests.train.pantry import Pantry
 
 ONLY_POLICY = PPOConfig(
     num_epochs=1,
@@ -49,8 +55,8 @@ def pay_nothing(rollout: Rollout) -> list[RewardBreakdown]:
 
 def expect_nothing(policy: LLMPolicy) -> None:
     """Make the critic say 0, so that without rewards all advantages are 0."""
-    torch.nn.init.zeros_(policy.value_head[-1].weight)
-    torch.nn.init.zeros_(policy.value_head[-1].bias)
+    torch.nn.init.zeros_(policy.value_head.head[-1].weight)
+    torch.nn.init.zeros_(policy.value_head.head[-1].bias)
 
 
 def update(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], train_judge: bool = False, **knobs: Any) -> Any:
@@ -216,3 +222,146 @@ def test_advantages_are_normalised_over_the_whole_rollout_and_not_per_minibatch(
     losses = update(policy, rollout, rewards, minibatch_episodes=1, learning_rate=0.0)
 
     assert losses["train/policy_loss"] == pytest.approx(np.mean(per_episode), rel=1e-4)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "token advantages": {"advantages": "token"},
+    "separate critic": {"critic": "separate"},
+    "token advantages and separate critic": {"advantages": "token", "critic": "separate"},
+    "rloo": {"baseline": "rloo", "group_size": 4},
+    "grpo": {"baseline": "grpo", "group_size": 4},
+    "k1 in the reward": {"kl_estimator": "k1", "kl_penalty": "reward", "kl_coef": 0.1},
+    "k3 in the loss": {"kl_estimator": "k3", "kl_coef": 0.1},
+    "adaptive KL": {"kl_coef": 0.1, "reference_kl_target": 0.01},
+    "scaled rewards": {"reward_scale": "running"},
+    "clip higher": {"clip_range_high": 0.28},
+    "rising and falling learning rate": {"warmup_iterations": 2, "learning_rate_schedule": "linear"},
+    "log score": {"calibration_score": "log"},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_with_every_option_what_paid_becomes_likelier(make_policy: Any, option: str) -> None:
+    knobs = {"gamma": 0.99, "gae_lambda": 0.95, "vf_coef": 0.5, "ent_coef": 0.01, **OPTIONS[option]}
+    policy = make_policy(0, critic=knobs.get("critic", "detached"))
+    rollout = play_groups(policy)
+    rewards = pay(*([float(row % 4 == 1)] * len(episode) for row, episode in enumerate(rollout.episodes)))
+    before = lead(policy, rollout)
+
+    losses = update(policy, rollout, rewards, train_judge=True, num_epochs=4, learning_rate=3e-3, **knobs)
+
+    assert np.isfinite(list(losses.values())).all()
+    assert lead(policy, rollout) > before + 0.01
+
+
+def lead(policy: LLMPolicy, rollout: Rollout) -> float:
+    """Return how much likelier the second of every four episodes is than the others, in nats."""
+    logprobs = [logprob_of(policy, rollout, row) for row in range(len(rollout.episodes))]
+    return float(np.mean(logprobs[1::4]) - np.mean([logprob for row, logprob in enumerate(logprobs) if row % 4 != 1]))
+
+
+def play_groups(policy: LLMPolicy) -> Rollout:
+    """Play two games four times each."""
+    envs = [Pantry() for _ in range(8)]
+    return collect(envs, [{"game": row // 4} for row in range(8)], policy, range(8))
+
+
+def test_token_advantages_read_the_critic_at_every_choice(policy: LLMPolicy, rollout: Rollout) -> None:
+    rewards = pay(*([0.5] * len(episode) for episode in rollout.episodes))
+    batch = to_batch(
+        policy, [with_hindsight(policy, e, t, "token") for e, t in zip(rollout.episodes, rollout.traces, strict=True)]
+    )
+    with torch.no_grad():
+        values = read(policy, batch).values
+    left_to_pay = [
+        0.5 * (len(episode) - turn)
+        for episode, trace in zip(rollout.episodes, rollout.traces, strict=True)
+        for turn in Steps.of(trace, "token").turns
+    ]
+
+    losses = update(policy, rollout, rewards, advantages="token")
+
+    assert len(values) > sum(len(episode) for episode in rollout.episodes)
+    assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean((values.numpy() - left_to_pay) ** 2), rel=1e-4)
+
+
+def test_a_group_baseline_weighs_every_choice_by_what_its_episode_paid_beyond_the_others(policy: LLMPolicy) -> None:
+    rollout = play_groups(policy)
+    rewards = pay(*([0.0] * (len(episode) - 1) + [float(row)] for row, episode in enumerate(rollout.episodes)))
+    advantages = [row - (sum(range(row - row % 4, row - row % 4 + 4)) - row) / 3 for row in range(8)]
+    weighed = [-advantages[row] for row, trace in enumerate(rollout.traces) for _ in trace.decisions]
+
+    losses = update(policy, rollout, rewards, baseline="rloo", group_size=4)
+
+    assert losses["train/policy_loss"] == pytest.approx(np.mean(weighed), rel=1e-4)
+
+
+@pytest.mark.parametrize("baseline", ["rloo", "grpo"])
+def test_a_group_baseline_trains_no_critic(policy: LLMPolicy, baseline: str) -> None:
+    rollout = play_groups(policy)
+    before = copy.deepcopy(policy.value_head.state_dict())
+
+    update(policy, rollout, pay_nothing(rollout), baseline=baseline, group_size=4, vf_coef=1.0)
+
+    assert all(torch.equal(weights, before[name]) for name, weights in policy.value_head.state_dict().items())
+
+
+@pytest.mark.parametrize("group_size", [2, 3])
+def test_a_group_of_episodes_that_did_not_start_alike_is_refused(policy: LLMPolicy, group_size: int) -> None:
+    rollout = play(policy, games=8)  # every one another
+
+    with pytest.raises(ConfigError, match=f"groups of {group_size} episodes, and these did not start alike"):
+        update(policy, rollout, pay_nothing(rollout), baseline="rloo", group_size=group_size, episodes_per_iteration=6)
+
+
+def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(policy: LLMPolicy, make_policy: Any) -> None:
+    """With one episode, no critic to speak of and nothing else paid, the advantages are the penalties still to come."""
+    expect_nothing(policy)
+    rollout = play(policy, games=1)
+    reference = make_policy(1)
+    batch = whole_batch(policy, rollout)
+    with torch.no_grad():
+        penalties = 0.3 * reference_kl(
+            read(policy, batch).logprobs, read(reference, batch).logprobs, batch.choices, estimator="exact"
+        )
+    of_turns = np.bincount(batch.decision_steps, penalties, len(rollout.episodes[0]))
+    to_come = -np.cumsum(of_turns[::-1])[::-1]
+    advantages = ((to_come - to_come.mean()) / to_come.std())[batch.decision_steps]
+    config = replace(ONLY_POLICY, kl_coef=0.3, kl_penalty="reward")
+
+    losses = PPOLearner(policy, reference, config, train_judge=False).update(
+        rollout, pay_nothing(rollout), np.random.default_rng(0)
+    )
+
+    assert len(of_turns) > 1
+    assert losses["train/policy_loss"] == pytest.approx(-advantages.mean(), rel=1e-3)
+
+
+def test_the_adapted_kl_coefficient_grows_while_the_policy_is_too_far_away(policy: LLMPolicy, make_policy: Any) -> None:
+    rollout = play(policy)
+    config = replace(ONLY_POLICY, kl_coef=0.5, reference_kl_target=1e-3)
+    learner = PPOLearner(policy, make_policy(1), config, train_judge=False)
+
+    kl_coefs = [learner.update(rollout, pay_nothing(rollout), np.random.default_rng(0))["train/kl_coef"] for _ in range(2)]
+
+    assert kl_coefs == pytest.approx([0.5 * 1.02, 0.5 * 1.02**2])
+
+
+def test_scaled_rewards_give_returns_of_unit_size(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+    rewards = pay(*([100.0 * (row % 2)] + [0.0] * (len(episode) - 1) for row, episode in enumerate(rollout.episodes)))
+    returns = np.concatenate([np.cumsum(reward.step_rewards[::-1])[::-1] for reward in rewards])
+
+    losses = update(policy, rollout, rewards, reward_scale="running")
+
+    assert losses["train/reward_scale"] == pytest.approx(returns.std())
+    assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean((returns / returns.std()) ** 2))
+
+
+def test_the_learning_rate_follows_its_schedule(policy: LLMPolicy, rollout: Rollout) -> None:
+    config = replace(ONLY_POLICY, iterations=4, warmup_iterations=1, learning_rate_schedule="linear")
+    learner = PPOLearner(policy, copy.deepcopy(policy), config, train_judge=False)
+
+    rates = [learner.update(rollout, pay_nothing(rollout), np.random.default_rng(0))["train/learning_rate"] for _ in range(4)]
+
+    assert rates == pytest.approx([0.5e-3, 0.75e-3, 0.5e-3, 0.25e-3])

@@ -44,7 +44,7 @@ def env() -> StrictPantry:
 
 @pytest.fixture
 def rollout(env: gym.Env[str, str], policy: LLMPolicy) -> Rollout:
-    return collect([env], [RED_APRICOT_WANTED], policy, torch.Generator().manual_seed(0))
+    return collect([env], [RED_APRICOT_WANTED], policy, seeds=[0])
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def expected_targets(policy: LLMPolicy, rollout: Rollout) -> tuple[np.ndarray, n
     """Return values, normalised advantages and value targets. Shape ``(3,)`` each."""
     with torch.no_grad():
         features = hidden_states(policy, rollout)[rollout.traces[0].value_positions]
-        values = policy.value_head(features).squeeze(-1).double().numpy()
+        values = policy.value_head.head(features).squeeze(-1).double().numpy()
     advantages, value_targets = gae(expected_rewards(policy, rollout), values, gamma=GAMMA, gae_lambda=GAE_LAMBDA)
     return values, (advantages - advantages.mean()) / advantages.std(), value_targets
 

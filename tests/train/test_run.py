@@ -1,12 +1,16 @@
 """Whole runs on real games: what they leave behind, that they can be stopped anywhere, and what each reward changes."""
 
 import json
+import multiprocessing
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.train.checkpoint import check_folder
-from mise_gym.train.config import TrainConfig
+from mise_gym.train.config import EvaluationConfig, TrainConfig
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.run import TrainingRun
 from mise_gym.trajectories import read_episodes
@@ -29,6 +33,8 @@ from tests.train.tiny_run import ITERATIONS, tiny_run
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[2]
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["mise_gym.train.run"])
 NOT_REPEATABLE = {"seconds", "stage_seconds", "peak_memory_mb"}
 
 KILLED_WHILE_WRITING = """
@@ -227,6 +233,50 @@ def test_a_run_that_was_killed_while_writing_goes_on_exactly(finished: Path, tmp
     assert repeatable(tmp_path / "run") == repeatable(finished)
 
 
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "long"
+    run(long_settings(folder))
+    return folder
+
+
+def long_settings(folder: Path) -> TrainConfig:
+    return tiny_run(folder, iterations=8, checkpoint_every=2, evaluation=EvaluationConfig(every=2, episodes=3))
+
+
+def _train_until_killed(folder: Path, iteration: int, fraction: float) -> None:
+    """Go on with a run and be killed at a random moment of an iteration, whatever is being done then."""
+
+    def kill() -> None:
+        file = MetricsFile(folder / "metrics.jsonl")
+        while len(done := [record for record in file.read() if record["stage"] == "ppo"]) < iteration:
+            time.sleep(0.005)
+        time.sleep(fraction * sum(done[-1][f"time/{part}_seconds"] for part in ("collect", "judge", "update")))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    (folder / "metrics.jsonl").unlink()
+    threading.Thread(target=kill).start()
+    run(long_settings(folder))
+    signal.pause()  # it was fast this time; the end comes nevertheless
+
+
+@pytest.mark.parametrize("iteration", [1, 3, 4, 6, 7])
+def test_a_run_that_was_killed_at_a_random_moment_goes_on_exactly(long_run: Path, tmp_path: Path, iteration: int) -> None:
+    folder = Path(shutil.copytree(long_run, tmp_path / "run"))
+    for path in [folder / name for name in ("model", "best", "checkpoints", "episodes", "warm_start")]:
+        shutil.rmtree(path)
+    for path in [*folder.glob("heldout_after*"), folder / "summary.json"]:
+        path.unlink()
+    process = FORKSERVER.Process(target=_train_until_killed, args=(folder, iteration, random.Random(iteration).random()))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+    run(long_settings(folder))
+
+    assert repeatable(folder) == repeatable(long_run)
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [({"seed": 3}, "seed: 0 there, 3 asked"), ({"reward": "sparse"}, "reward: 'mise' there, 'sparse' asked")],
@@ -238,8 +288,24 @@ def test_a_folder_with_another_run_is_refused_and_says_what_differs(
         TrainingRun(tiny_run(finished, **change))
 
 
-def test_the_number_of_threads_may_change_between_calls(copied: Path) -> None:
-    TrainingRun(replace(tiny_run(copied), threads=2))
+@pytest.mark.parametrize("change", [{"threads": 2}, {"tensorboard": True}])
+def test_what_changes_no_result_may_change_between_calls(copied: Path, change: dict[str, Any]) -> None:
+    TrainingRun(replace(tiny_run(copied), **change))
+
+
+def test_with_evaluations_on_the_way_the_best_model_is_the_result(long_run: Path) -> None:
+    records = [record for record in MetricsFile(long_run / "metrics.jsonl").read() if record["stage"] == "evaluation"]
+    best = json.loads((long_run / "best" / "evaluation.json").read_text())
+    result, kept = (AutoModelForCausalLM.from_pretrained(long_run / name).state_dict() for name in ("model", "best"))
+
+    assert [record["step"] for record in records] == [2, 4, 6, 8]
+    assert best["evaluation/success_rate"] == max(record["evaluation/success_rate"] for record in records)
+    assert all(torch.equal(result[name], kept[name]) for name in kept)
+
+
+def test_evaluations_change_nothing_in_the_training(long_run: Path, finished: Path) -> None:
+    for iteration in range(1, ITERATIONS + 1):
+        assert actions(played(long_run, iteration)) == actions(played(finished, iteration))
 
 
 @pytest.mark.parametrize("name", ["config.json", "cost.json"])

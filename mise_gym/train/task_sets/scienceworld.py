@@ -47,8 +47,8 @@ class PathRecorder(LabelledRecorder):
     what it does only to open doors that stand open is left out.
     """
 
-    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
-        super().__init__(env, options)
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
+        super().__init__(env, options, seed)
         self._room = _room_in(self.observation)
         self._held = ""
         self._left = _steps(env.unwrapped.expert_actions(), self._room)  # type: ignore[attr-defined]  # part of every TextEnv

@@ -55,8 +55,8 @@ class GameRecorder(LabelledRecorder):
     In front of it stands what the expert does only to learn something (reading the cookbook), until it is done.
     """
 
-    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
-        super().__init__(env, options)
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
+        super().__init__(env, options, seed)
         solution = env.unwrapped.expert_actions()  # type: ignore[attr-defined]  # part of every TextEnv
         self._to_learn = list(takewhile(lambda action: action not in self.info["policy_commands"], solution))
 

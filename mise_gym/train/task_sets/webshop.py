@@ -80,12 +80,12 @@ class ShoppingRecorder(LabelledRecorder):
     A wrong choice on the product's own page is repaired by choosing all options again, every other mistake by a new search.
     """
 
-    def __init__(self, env: TextEnvironment, options: Mapping[str, Any]) -> None:
+    def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
         searches = env.reset(options=dict(options))[1]["admissible_commands"]
         solution = env.unwrapped.expert_actions()  # type: ignore[attr-defined]  # part of every TextEnv
         self._purchase = [action for action in solution[1:] if action != _NEXT]
         ways = [_way(env, options, search, self._purchase[0]) for search in searches]
-        super().__init__(env, options)
+        super().__init__(env, options, seed)
         way = min(filter(None, ways), key=len, default=[])
         self._solution = way + self._purchase if way else []
         self._left = list(self._solution)
