@@ -199,6 +199,19 @@ def test_in_scienceworld_who_strays_is_led_back_to_the_room_where_the_way_goes_o
 
 
 @pytest.mark.integration
+def test_in_scienceworld_a_question_is_answered_with_one_of_its_numbers() -> None:
+    env = task_set(config_of("scienceworld")).make_env("sparse")
+    env.reset(options={"task": "find-non-living-thing", "variation": 2})
+    for action in ("teleport to greenhouse", "move soil in flower pot 3 to sink", "move soil in flower pot 6 to sink"):
+        env.step(action)
+    info = env.step("move soil in sink to greenhouse")[-1]
+
+    assert info["ambiguous"]
+    assert info["admissible_commands"] == ["0", "1"]
+    env.close()
+
+
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["textworld", "scienceworld", "webshop"])
 def test_a_whole_run_in_another_environment(tmp_path: Path, name: str) -> None:

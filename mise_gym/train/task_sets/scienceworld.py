@@ -115,8 +115,10 @@ class ScienceTasks(TaskSet):
         return OfferedCommands(env, self._offered)
 
     def _offered(self, commands: Sequence[str], _task: str) -> list[str]:
+        """Return the commands with the chosen verbs; where the simulator asks which of several things is meant, its numbers."""
         verbs = self.config.scienceworld.verbs
-        return [command for command in commands if not verbs or command.startswith(verbs)]
+        chosen = [command for command in commands if not verbs or command.startswith(verbs)]
+        return chosen or list(commands)
 
     def _options(self, split: Split, count: int) -> list[dict[str, Any]]:
         tasks = [find_task(name) for name in self.config.scienceworld.tasks]
