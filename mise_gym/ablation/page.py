@@ -8,6 +8,8 @@ from mise_gym.ablation.intervals import t_interval
 
 Figures = Mapping[str, Mapping[str, Seeds]]
 """Environment -> arm -> seed -> figures."""
+Costs = Mapping[str, tuple[float, float]]
+"""Arm -> minutes of a run, and megabytes."""
 
 _COLUMNS: Final[Mapping[str, Callable[[RunFigures], float | None]]] = {
     "success before": lambda run: run.success_before,
@@ -41,12 +43,15 @@ def verdicts(figures: Figures) -> list[dict[str, Any]]:
     return table
 
 
-def results_page(figures: Figures, judged: Sequence[Mapping[str, Any]], command: str, progress: str) -> str:
+def results_page(
+    figures: Figures, judged: Sequence[Mapping[str, Any]], costs: Mapping[str, Costs], command: str, progress: str
+) -> str:
     """Return the page.
 
     Args:
         figures: Of all finished runs.
         judged: What ``verdicts`` makes of them.
+        costs: Environment -> what its runs took.
         command: What makes the same again.
         progress: How much of the suite has been run.
     """
@@ -55,6 +60,7 @@ def results_page(figures: Figures, judged: Sequence[Mapping[str, Any]], command:
         finished = {arm: seeds for arm, seeds in arms.items() if seeds}
         if finished:
             parts += [f"## {environment}", _table(finished), "### Differences by seed", _differences(finished)]
+            parts += ["### Cost", _cost_table(costs[environment])]
             parts += [f"![Success over training](learning_{environment}.png)", f"![Held-out success](heldout_{environment}.png)"]
     return "\n\n".join(parts) + "\n"
 
@@ -80,6 +86,11 @@ def _table(arms: Mapping[str, Seeds]) -> str:
         cells = [_cell([pick(run) for run in seeds.values()]) for pick in _COLUMNS.values()]
         lines.append(f"| {arm} | {len(seeds)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cost_table(costs: Costs) -> str:
+    lines = ["| arm | minutes of a run, median, without what is shared | most memory, MB |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {arm} | {minutes:.1f} | {memory:.0f} |" for arm, (minutes, memory) in costs.items()])
 
 
 def _cell(values: Sequence[float | None]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mise_gym.ablation.page import results_page, verdicts
 from mise_gym.ablation.pictures import plot_heldout, plot_learning
-from mise_gym.ablation.results import RunState, figures_by_arm, learning_curves, write_json, write_metrics
+from mise_gym.ablation.results import RunState, costs, figures_by_arm, learning_curves, write_json, write_metrics
 from mise_gym.ablation.suite import Suite
 from mise_gym.train.checkpoint import write_file
 
@@ -35,5 +35,6 @@ def write_results(suite: Suite, states: Sequence[RunState], command: str) -> Pat
         if with_runs:
             plot_learning(learning_curves(states, environment), environment, folder / f"learning_{environment}.png")
             plot_heldout(with_runs, environment, folder / f"heldout_{environment}.png")
-    write_file(folder / "results.md", results_page(figures, judged, command, progress))
+    spent = {environment: costs(states, environment) for environment in figures}
+    write_file(folder / "results.md", results_page(figures, judged, spent, command, progress))
     return folder / "results.md"

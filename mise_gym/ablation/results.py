@@ -91,6 +91,17 @@ def other_seconds(states: Sequence[RunState], environment: str) -> float:
     return statistics.median(costs) if costs else 0.0
 
 
+def costs(states: Sequence[RunState], environment: str) -> dict[str, tuple[float, float]]:
+    """Return arm -> median minutes of a finished run, and the largest memory of one in MB."""
+    table = {}
+    for arm in dict.fromkeys(state.job.arm for state in states):
+        done = [s.summary for s in states if s.summary and (s.job.environment, s.job.arm) == (environment, arm)]
+        if done:
+            minutes = statistics.median(summary["seconds"] / 60 for summary in done)
+            table[arm] = (minutes, max(summary["peak_memory_mb"] for summary in done))
+    return table
+
+
 def remaining_seconds(states: Sequence[RunState], environment: str) -> float | None:
     """Return the processor time that an environment's unfinished runs still need, if each goes on as the others did.
 

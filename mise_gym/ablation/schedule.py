@@ -1,9 +1,9 @@
 """Running a suite: a process per run, so many at a time, warm starts first; runs that are finished are only read."""
 
 import multiprocessing
-import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +14,7 @@ from typing import Final
 from mise_gym.ablation.results import RunState, read_state
 from mise_gym.ablation.suite import SHARED_ARM, Job, Suite
 from mise_gym.errors import MiseError
+from mise_gym.extras import require
 from mise_gym.train.config import TrainConfig
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.run import TrainingRun
@@ -34,7 +35,8 @@ def run_suite(suite: Suite, *, jobs: int, on_look: Callable[[Sequence[RunState]]
     Raises:
         MiseError: A run failed, or its process died. Runs that were going on are stopped; a second call goes on from there.
     """
-    waiting = [job for job in suite.jobs() if read_state(job).summary is None]
+    states = {job.config.run_dir: read_state(job) for job in suite.jobs()}
+    waiting = [state.job for state in states.values() if state.summary is None]
     running: dict[Future[None], Job] = {}
     with _pool(jobs) as pool:
         while waiting or running:
@@ -42,9 +44,10 @@ def run_suite(suite: Suite, *, jobs: int, on_look: Callable[[Sequence[RunState]]
                 waiting.remove(job)
                 running[pool.submit(do_job, job)] = job
             done, _ = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            states |= {job.config.run_dir: read_state(job) for job in running.values()}
+            on_look(list(states.values()))
             for future in done:
                 _finish(future, running.pop(future))
-            on_look([read_state(job) for job in suite.jobs()])
 
 
 def do_job(job: Job) -> None:
@@ -110,6 +113,6 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _quiet() -> None:
-    """Leave Ctrl-C to the process that started this one, and torch with one thread."""
+    """Leave Ctrl-C to the process that started this one, and let bars do without a lock that outlives a killed process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    require("tqdm").tqdm.set_lock(threading.RLock())

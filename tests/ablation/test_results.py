@@ -39,6 +39,8 @@ def summary(success: float) -> dict[str, Any]:
         "overconfidence_after": 0.1,
         "auroc_before": None,
         "auroc_after": 0.9,
+        "seconds": 1030.0,
+        "peak_memory_mb": 512.4,
         "stage_seconds": {"warm_start": 10.0, "evaluation_after": 20.0, "ppo": 1000.0},
         "details": {"after": {"sampled": {"overconfidence_all": 0.05}}},
     }
@@ -65,6 +67,7 @@ def test_the_table_has_the_means_of_the_seeds_with_their_intervals(suite: Suite)
     )
     assert "| sparse | 1 | 0.100 (one seed) | 0.500 (one seed) |" in page
     assert "| mise | sparse | 0.100 (one seed) |" in page
+    assert "| mise | 17.2 | 512 |" in page
     assert "3 of 12 runs are finished, 12 of 32 iterations done." in page
 
 

@@ -1,7 +1,12 @@
 """A suite of real, tiny runs: what the arms share, that they are what they would be alone, and that nothing is done twice."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,7 @@ from mise_gym.train.run import TrainingRun
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
+ROOT = Path(__file__).parents[2]
 SUITE = """
 arms = ["sparse", "mise"]
 seeds = [4]
@@ -53,6 +59,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "runs"))
+
+
+def multiprocessing_children(parent: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def timeless(folder: Path) -> list[dict[str, object]]:
@@ -103,6 +113,24 @@ def test_a_dry_run_tells_what_is_left_and_does_nothing(copied: Path, capsys: pyt
     assert "kitchen          seed 4   mise               0 of 2 iterations done" in shown
     assert "s per iteration so far" in shown
     assert not run_folder(copied, "mise").exists()
+
+
+def test_ctrl_c_stops_every_process_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    program = f"import sys; from mise_gym.cli import main; sys.exit(main({words(tmp_path / 'runs', '--jobs', '2')!r}))"
+    metrics = run_folder(tmp_path / "runs", "sft") / "metrics.jsonl"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=environment) as process:
+        while process.poll() is None and not metrics.exists():
+            time.sleep(0.02)
+        children = multiprocessing_children(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+
+    assert (process.returncode, error) == (130, "mise-gym: Interrupted. What was finished is saved.\n")
+    assert children
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert "of 3 runs are finished" in (tmp_path / "runs" / "results.md").read_text()
+    assert main(words(tmp_path / "runs")) == 0
 
 
 def test_a_run_that_fails_is_explained_and_what_was_finished_is_reported(
