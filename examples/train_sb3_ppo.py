@@ -1,18 +1,21 @@
-"""Stable-Baselines3's PPO on a TextWorld quest, with the environment's sparse reward and with MISE.
+"""Stable-Baselines3's PPO on TextWorld quests, with the environment's sparse reward and with MISE.
 
-The quest takes twelve commands through several rooms; the game counts how far one gets, and that share is paid at the end,
-nothing before. The agent sees hashed words and chooses among the admissible commands by number. The callback
-``HindsightRewardCallback`` puts the calibrated scores of the judge where they belong in PPO's rollouts. No model has to be
-downloaded: the judge is a stand-in for one that understands the game, but not well. It sees on which turns the quest went on,
-and half of each score is noise. The third arm has the judge that is only rules of thumb.
+A quest takes a dozen commands through several rooms; how far one got is paid at the end, nothing before. Every seed has a game
+of its own. The agent sees hashed words and chooses among the admissible commands by number; an index that stands for no
+command is refused by the game. ``HindsightRewardCallback`` puts the rewards where they belong in PPO's rollouts. No model
+is needed for the judges: one knows only rules of thumb (was the command understood, did something new come back, was a word
+of the goal met); one is a stand-in for a model that understands the game, but not well: it sees on which turns the quest went
+on, and half of each score is noise; the oracle, without the noise, is a reference.
 
-    python examples/train_sb3_ppo.py            # 5 seeds, three rewards, about half an hour on one core
-    python examples/train_sb3_ppo.py --fast     # does it run? A minute
+    python examples/train_sb3_ppo.py --jobs 2   # 5 seeds, four rewards; resumes where it was stopped
+    python examples/train_sb3_ppo.py --fast     # does it run? Half a minute
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,70 +34,99 @@ from mise_gym.extras import require
 from mise_gym.integrations.sb3 import HindsightRewardCallback
 from mise_gym.rewards import Calibrator, MISERewardWrapper, make_calibrator
 
-ARMS = {  # name -> judge, its arguments, w_hindsight
-    "sparse": ("constant", {}, 0.0),
-    "MISE": ("noisy", {"judge": "oracle", "amount": 0.5}, 0.1),
-    "MISE-heuristic": ("heuristic", {}, 0.1),
+ARMS: dict[str, dict[str, Any]] = {  # what is given to MISERewardWrapper
+    "sparse": {"judge": "constant", "w_hindsight": 0.0},
+    "MISE, rules of thumb": {"judge": "heuristic", "w_hindsight": 0.1},
+    "MISE, half noise": {"judge": "noisy", "judge_kwargs": {"judge": "oracle", "amount": 0.5}, "w_hindsight": 0.1},
+    "MISE, oracle": {"judge": "oracle", "w_hindsight": 0.1},
 }
 NUM_ENVS, N_STEPS, MAX_TURNS = 8, 256, 40
+ROLLOUT = NUM_ENVS * N_STEPS
 Array = NDArray[np.float64]
 
 
-def make_env(arm: str, calibrator: Calibrator) -> gym.Env[Any, Any]:
+class OneGame(gym.Wrapper[str, str, str, str]):
+    """Every episode plays the same game, given by its number."""
+
+    def __init__(self, env: gym.Env[str, str], game: int) -> None:
+        super().__init__(env)
+        self.game = game
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Start the game again."""
+        return self.env.reset(seed=seed, options={"game": self.game, **(options or {})})
+
+
+class RoomAndNotes(gym.Wrapper[str, str, str, str]):
+    """Shows the room that was last described and, once each, all other answers of the game so far."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Start an episode with no notes."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.room, self.notes = observation[observation.index("-=") :], dict[str, None]()
+        return self.room, info
+
+    def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
+        """Act."""
+        observation, *rest = self.env.step(action)
+        if "-=" in observation:  # the heading of a room
+            self.room = observation[observation.index("-=") :]
+        else:
+            self.notes[observation] = None
+        return "\n".join([self.room, *self.notes]), *rest
+
+
+def make_env(arm: str, seed: int, calibrator: Calibrator) -> gym.Env[Any, Any]:
     """Return one environment that Stable-Baselines3 can read; those with one calibrator share what it learns."""
-    judge, judge_kwargs, w_hindsight = ARMS[arm]
     env: gym.Env[Any, Any] = gym.make(
-        "mise/TextWorld-v0",
-        num_games=1,
-        max_turns=MAX_TURNS,
-        infos=("admissible_commands",),
+        "mise/TextWorld-v0", challenge="tw-simple", num_games=200, max_turns=MAX_TURNS, infos=("admissible_commands",)
     )
-    env = MISERewardWrapper(
-        env, judge=judge, judge_kwargs=judge_kwargs, calibrator=calibrator, w_hindsight=w_hindsight, delivery="info"
-    )
-    return HashedText(AdmissibleIndexAction(env, max_actions=32), size=256)
+    env = MISERewardWrapper(OneGame(env, seed), **ARMS[arm], calibrator=calibrator, delivery="info")
+    return HashedText(AdmissibleIndexAction(RoomAndNotes(env), max_actions=32), size=256)
 
 
 class ProgressCurve(BaseCallback):
-    """Remembers how far training episodes got, and when they ended.
+    """Remembers how far training episodes got, and in which rollout they ended."""
 
-    Args:
-        bar: Progress bar, moved by the turns.
-    """
-
-    def __init__(self, bar: Any) -> None:
+    def __init__(self, rollouts: int) -> None:
         super().__init__()
-        self.bar = bar
-        self.ended: list[tuple[int, float]] = []
-        """(turns in all environments so far, final progress) of every episode."""
+        self.progress: list[list[float]] = [[] for _ in range(rollouts)]
 
     def _on_step(self) -> bool:
-        self.bar.update(self.training_env.num_envs)
+        rollout = (self.num_timesteps - 1) // ROLLOUT
         infos = zip(self.locals["dones"], self.locals["infos"], strict=True)
-        self.ended += [(self.num_timesteps, float(info["progress"])) for done, info in infos if done]
+        self.progress[rollout] += [float(info["progress"]) for done, info in infos if done]
         return True
 
 
-def train(arm: str, seed: int, turns: int, bar: Any) -> Array:
-    """Train one agent; return the mean final progress of the episodes in every rollout. Shape ``(rollouts,)``."""
+def train(arm: str, seed: int, turns: int) -> list[float]:
+    """Train one agent; return the mean final progress of the episodes that ended in each rollout. Length ``turns / ROLLOUT``."""
+    torch.set_num_threads(1)
     calibrator = make_calibrator("outcome")
-    venv = make_vec_env(lambda: make_env(arm, calibrator), n_envs=NUM_ENVS, seed=seed)
-    model = PPO("MlpPolicy", venv, n_steps=N_STEPS, batch_size=256, ent_coef=0.01, learning_rate=1e-3, seed=seed, device="cpu")
-    curve = ProgressCurve(bar)
+    venv = make_vec_env(lambda: make_env(arm, seed, calibrator), n_envs=NUM_ENVS, seed=seed)
+    settings = {"n_steps": N_STEPS, "batch_size": 256, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01}
+    curve = ProgressCurve(turns // ROLLOUT)
+    model = PPO("MlpPolicy", venv, seed=seed, device="cpu", **settings)  # type: ignore[arg-type]  # a dict of mixed types
     model.learn(turns, callback=[curve, HindsightRewardCallback()])
     venv.close()
-    ends, progress = np.array(curve.ended).T
-    rollout = (ends.astype(int) - 1) // (NUM_ENVS * N_STEPS)
-    return np.bincount(rollout, weights=progress) / np.maximum(np.bincount(rollout), 1)
+    return [float(np.mean(progress)) for progress in curve.progress]
 
 
-def run_seeds(arm: str, seeds: int, turns: int, bar: Any) -> Array:
-    """Train one agent per seed. Returns mean progress, shape ``(seeds, rollouts)``."""
-    curves = []
-    for seed in range(seeds):
-        curves.append(train(arm, seed, turns, bar))
-        tqdm.write(f"{arm}, seed {seed}: progress {curves[-1].mean():.2f} in all of training, {curves[-1][-1]:.2f} at the end")
-    return np.array(curves)
+def train_missing(arms: Sequence[str], seeds: Sequence[int], turns: int, folder: Path, jobs: int) -> None:
+    """Train every agent whose curve is not yet in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [(arm, seed) for seed in seeds for arm in arms if not curve_file(folder, arm, seed, turns).exists()]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(train, arm, seed, turns): (arm, seed) for arm, seed in missing}
+        for done in tqdm(as_completed(running), total=len(running), unit="agent", disable=None if running else True):
+            arm, seed = running[done]
+            curve_file(folder, arm, seed, turns).write_text(json.dumps(done.result()))
+            tqdm.write(f"{arm}, seed {seed}: progress {np.mean(done.result()):.2f} in all of training")
+
+
+def curve_file(folder: Path, arm: str, seed: int, turns: int) -> Path:
+    """Return where the curve of one agent is kept."""
+    return folder / f"{arm.replace(',', '').replace(' ', '-')}-seed{seed}-{turns}turns.json"
 
 
 def interval(values: Array) -> tuple[float, float, float]:
@@ -105,49 +137,67 @@ def interval(values: Array) -> tuple[float, float, float]:
     return float(values.mean()), float(low), float(high)
 
 
+def turns_to(curve: Array, level: float) -> str:
+    """Return after how many turns the mean over seeds first reaches ``level``. Shape ``(seeds, rollouts)``."""
+    reached = np.flatnonzero(curve.mean(axis=0) >= level)
+    return f"{(reached[0] + 1) * ROLLOUT:,}" if len(reached) else "never"
+
+
 def table(curves: dict[str, Array]) -> str:
-    """Return a table: progress over all of training (the area under the curve) and in its last fifth."""
-    lines = [f"{'reward':16}{'whole training':>24}{'last fifth':>24}"]
+    """Return a table: progress over all of training (the area under the curve) and in its last fifth, and turns to get there."""
+    level = curves[next(iter(curves))].mean(axis=0).max()
+    lines = [f"{'reward':22}{'whole training':>22}{'last fifth':>22}{f'turns to {level:.2f}':>16}{'ahead of the first':>24}"]
     for arm, curve in curves.items():
-        last = max(1, curve.shape[1] // 5)
-        cells = ["{:.2f} [{:.2f}, {:.2f}]".format(*interval(part.mean(axis=1))) for part in (curve, curve[:, -last:])]
-        lines.append(f"{arm:16}{cells[0]:>24}{cells[1]:>24}")
+        parts = (curve, curve[:, -max(1, curve.shape[1] // 5) :])
+        cells = ["{:.2f} [{:.2f}, {:.2f}]".format(*interval(part.mean(axis=1))) for part in parts]
+        ahead = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval((curve - curves[next(iter(curves))]).mean(axis=1)))
+        lines.append(f"{arm:22}{cells[0]:>22}{cells[1]:>22}{turns_to(curve, level):>16}{ahead:>24}")
     return "\n".join(lines)
 
 
 def plot(curves: dict[str, Array], path: Path) -> None:
-    """Save the learning curves: mean over seeds, and every seed as a thin line."""
+    """Save the learning curves: mean over seeds with its 95 % interval, and every seed as a thin line."""
     figure = require("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     for colour, (arm, curve) in enumerate(curves.items()):
-        thousands = np.arange(1, curve.shape[1] + 1) * NUM_ENVS * N_STEPS / 1000
-        axes.plot(thousands, curve.mean(axis=0), color=f"C{colour}", linewidth=2, label=arm)
-        axes.plot(thousands, curve.T, color=f"C{colour}", linewidth=0.6, alpha=0.5)
-    axes.set(xlabel="thousand turns", ylabel="final progress of training episodes", ylim=(-0.02, 1.02))
+        thousands = np.arange(1, curve.shape[1] + 1) * ROLLOUT / 1000
+        mean, low, high = np.array([interval(column) for column in curve.T]).T
+        axes.fill_between(thousands, low, high, color=f"C{colour}", alpha=0.2, linewidth=0)
+        axes.plot(thousands, mean, color=f"C{colour}", linewidth=2, label=arm)
+        axes.plot(thousands, curve.T, color=f"C{colour}", linewidth=0.5, alpha=0.5)
+    axes.set(xlabel="thousand turns", ylabel="final progress of training episodes", ylim=(0, None))
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
-    """Train every arm with every seed, print the table, save curves and plot; return arm -> progress, ``(seeds, rollouts)``."""
+    """Train every arm with every seed, print the table, save the plot; return arm -> progress, ``(seeds, rollouts)``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="1 seed and one rollout")
-    parser.add_argument("--seeds", type=int, default=5, help="seeds per reward (default: %(default)s)")
-    parser.add_argument("--turns", type=int, default=40_000, help="turns per agent (default: %(default)s)")
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="rewards (default: all)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=list(range(5)), help="seeds, also numbers of games (default: 0 to 4)"
+    )
+    parser.add_argument("--turns", type=int, default=10 * ROLLOUT, help="turns per agent (default: %(default)s)")
+    parser.add_argument(
+        "--arms", nargs="+", choices=list(ARMS), default=["sparse", "MISE"], help="rewards (default: sparse MISE)"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="agents trained at a time, one core each (default: %(default)s)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/sb3"), help="folder of results per seed (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("train_sb3_ppo.png"), help="picture to write (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.fast:
-        options.seeds, options.turns = 1, NUM_ENVS * N_STEPS
-    torch.set_num_threads(1)
-    with tqdm(total=len(options.arms) * options.seeds * options.turns, unit="turn", unit_scale=True, disable=None) as bar:
-        curves = {arm: run_seeds(arm, options.seeds, options.turns, bar) for arm in options.arms}
+        options.seeds, options.turns = [0], ROLLOUT
+    turns = max(1, options.turns // ROLLOUT) * ROLLOUT  # whole rollouts
+    train_missing(options.arms, options.seeds, turns, options.runs, options.jobs)
+    curves = {
+        arm: np.array([json.loads(curve_file(options.runs, arm, seed, turns).read_text()) for seed in options.seeds])
+        for arm in options.arms
+    }
     print(table(curves))
     plot(curves, options.out)
-    options.out.with_suffix(".json").write_text(json.dumps({arm: curve.tolist() for arm, curve in curves.items()}))
-    print(f"The learning curves are in {options.out}, their numbers in {options.out.with_suffix('.json')}.")
+    print(f"The learning curves are in {options.out}, their numbers in {options.runs}.")
     return curves
 
 

@@ -17,6 +17,7 @@ EXTRA_OF: Final = {
     "ray": "ray",
     "transformers": "hf",
     "tokenizers": "hf",
+    "peft": "lora",
     "sklearn": "calibration",
     "matplotlib": "plot",
     "tqdm": "judge",

@@ -23,7 +23,7 @@ def test_the_core_is_gymnasium_and_numpy() -> None:
 
 def test_every_extra_is_there() -> None:
     assert set(EXTRAS) == {
-        "textworld", "scienceworld", "webshop", "browser", "judge", "calibration", "hf", "train", "sb3",
+        "textworld", "scienceworld", "webshop", "browser", "judge", "calibration", "hf", "train", "sb3", "rllib",
         "plot", "tensorboard", "wandb", "dev", "all",
     }  # fmt: skip
 

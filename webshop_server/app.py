@@ -20,6 +20,7 @@ field, in a form of its own, has the id ``search_input``, and the JSON in ``<scr
 as ``mise/WebShop-v0`` has them after the same actions; ``reward`` and ``parts`` only if the shop shows scores.
 """
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -31,12 +32,14 @@ from werkzeug.routing import BaseConverter
 
 from webshop_server.config import ShopConfig
 from webshop_server.errors import CatalogueError, GoalError, VisitError
+from webshop_server.hosts import HostNames, host_in
 from webshop_server.pages import pages, render
 from webshop_server.storefront import Storefront
 
 LARGEST_BODY: Final = 16 * 1024
 """Bytes that a request may send."""
 _LONGEST_LOGGED: Final = 1000
+_LONGEST_NAME: Final = 100
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -73,9 +76,11 @@ def create_app(config: ShopConfig, clock: Callable[[], float] = time.monotonic) 
     app = Flask("webshop_server")
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, TEMPLATES_AUTO_RELOAD=False)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.clear()  # templates see what they are handed, and no page pays for the rest
     app.extensions["storefront"] = Storefront(config, clock)
     app.url_map.converters.update(visit=_VisitConverter, step=_StepConverter)
     app.register_blueprint(pages)
+    app.before_request(functools.partial(_refuse_other_names, HostNames(config.host_names)))
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _explain)
     for missing in (CatalogueError, GoalError, VisitError):
@@ -85,10 +90,20 @@ def create_app(config: ShopConfig, clock: Callable[[], float] = time.monotonic) 
     return app
 
 
+def _refuse_other_names(names: HostNames) -> Response | None:
+    header = request.environ.get("HTTP_HOST", "")
+    if names.include(header):
+        return None
+    name = host_in(header)[:_LONGEST_NAME]
+    sentence = f"This shop is not called {name!r}. Ask for it by its address, or serve it with --host-name NAME."
+    return render("problem.html", title="Another name", sentence=sentence, status=400)
+
+
 def _finish(response: Response) -> Response:
     for name, value in _HEADERS.items():
-        response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.add(name, value)
+    if "Cache-Control" not in response.headers:
+        response.headers.add("Cache-Control", "no-store")
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s %r %d", request.method, request.full_path.rstrip("?")[:_LONGEST_LOGGED], response.status_code)
     return response

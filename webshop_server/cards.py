@@ -1,4 +1,4 @@
-"""Cards: what a list of results shows of a product, written out once."""
+"""Cards: what a list of results shows of a product."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ class Card:
     asin: str
     label: str
     """What clicking on it is called."""
-    label_in_address: str
     picture: str
     """The address of its picture, after the root."""
     title: str
@@ -28,16 +27,19 @@ class Card:
 
 def card_of(product: Product) -> Card:
     """Return the card of a product."""
-    label = product.asin.lower()
     return Card(
         asin=product.asin,
-        label=label,
-        label_in_address=quote(label, safe=""),
-        picture=f"/pictures/{quote(product.asin)}.svg",
+        label=product.asin.lower(),
+        picture=picture_of(product),
         title=product.shown_title or product.asin,
         price=with_cents(product.price_tag),
         note=f"Choose {' and '.join(product.options)}" if product.options else "One version",
     )
+
+
+def picture_of(product: Product) -> str:
+    """Return the address of the picture of a product, after the root."""
+    return f"/pictures/{quote(product.asin)}.svg"
 
 
 def with_cents(price_tag: str) -> str:

@@ -1,9 +1,11 @@
 """The options of serving and how it is done, for ``mise-gym webshop serve`` and ``python -m webshop_server``."""
 
 import argparse
+import contextlib
 import logging
 import logging.handlers
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +13,10 @@ from webshop_server.config import ShopConfig, default_folder
 from webshop_server.engine.goal_list import KINDS
 from webshop_server.engine.scoring import QUIRKS
 from webshop_server.errors import ServingError
-from webshop_server.purchase import Purchase
-from webshop_server.server import DEFAULT_PORT, DEFAULT_THREADS, ShopServer
+from webshop_server.hosts import LOOPBACK
+from webshop_server.past_visit import PastVisit
+from webshop_server.server import DEFAULT_PORT, ShopServer
 
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _LOG_BYTES: Final = 5_000_000
 _LOG_FILES: Final = 3
 
@@ -27,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=DEFAULT_PORT, help="port to listen on; 0 takes a free one (default: %(default)s)"
     )
     parser.add_argument(
-        "--threads", type=int, default=DEFAULT_THREADS, metavar="N", help="requests answered at a time (default: %(default)s)"
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which browsers may ask for the shop; can be repeated (default: localhost and the address)",
     )
     parser.add_argument("--goals", choices=KINDS, default="human", help="what the start page lists first (default: %(default)s)")
     parser.add_argument(
@@ -39,19 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", type=Path, metavar="FILE", help="write a line per request; three files of 5 MB are kept")
 
 
-def serve(arguments: argparse.Namespace, on_purchase: Callable[[Purchase], None] | None, say: Callable[[str], None]) -> None:
+def serve(arguments: argparse.Namespace, on_end: Callable[[PastVisit], None] | None, say: Callable[[str], None]) -> None:
     """Serve until Ctrl-C.
 
     Args:
         arguments: What ``add_arguments`` asked for.
-        on_purchase: Called for each visit that ends with a purchase.
+        on_end: Called for each visit that is over.
         say: Shows a line to the user.
 
     Raises:
         ShopError: The catalogue, the address or a number is no good.
     """
-    if arguments.threads < 1:
-        raise ServingError(f"The number of threads is {arguments.threads}; it must be 1 or more.")
     if arguments.log is not None:
         _log_to(arguments.log)
     config = ShopConfig(
@@ -61,15 +65,27 @@ def serve(arguments: argparse.Namespace, on_purchase: Callable[[Purchase], None]
         show_attributes=arguments.show_attributes,
         show_score=not arguments.hide_score,
         seed=arguments.seed,
-        on_purchase=on_purchase,
+        host_names=tuple(arguments.host_name),
+        on_end=on_end,
     )
-    server = ShopServer(config, host=arguments.host, port=arguments.port, threads=arguments.threads)
+    server = ShopServer(config, host=arguments.host, port=arguments.port)
     catalogue = server.storefront.catalogue
     say(f"The shop is open at {server.url} ({len(catalogue):,} products from {str(catalogue.folder)!r}). Ctrl-C closes it.")
     if arguments.host not in LOOPBACK:
         say("It has no passwords: everybody who can reach this machine can use it.")
-    server.run()
+    with _ended_by_sigterm():
+        server.run()
     say("The shop is closed.")
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Have the signal that ends services do what Ctrl-C does, so that visits are recorded."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _log_to(path: Path) -> None:

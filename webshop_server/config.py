@@ -1,7 +1,7 @@
 """ShopConfig: what a served shop can be told."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from webshop_server.engine.generator import default_catalogue
 from webshop_server.engine.goal_list import KINDS, GoalKind
 from webshop_server.engine.scoring import QUIRKS, Quirks
 from webshop_server.errors import ServingError
-from webshop_server.purchase import Purchase
+from webshop_server.hosts import is_host_name
+from webshop_server.past_visit import PastVisit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +39,27 @@ class ShopConfig:
     """Pages that one visit may lead to."""
     most_visits: int = 10_000
     """Visits that are kept; the one that has been idle longest goes first."""
+    most_bytes: int = 200_000_000
+    """Memory that visits may take, about; again the one that has been idle longest goes first."""
     idle_seconds: float = 3600.0
     """A visit that was idle for longer is forgotten."""
-    on_purchase: Callable[[Purchase], None] | None = None
-    """Called once for each visit that ends with a purchase, from a thread of the server."""
+    on_end: Callable[[PastVisit], None] | None = None
+    """Called once for each visit that is over and led to more than its first page, from a thread of the server."""
+    host_names: Sequence[str] = ()
+    """Names, besides localhost, under which browsers may ask for the shop. Others are refused, so that no site of somebody else
+    can have its name stand for this machine and read the shop's pages. A server adds the address that it listens on."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         for name, known in (("goals", KINDS), ("quirks", QUIRKS)):
             if getattr(self, name) not in known:
                 raise ServingError(f"The setting {name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}.")
-        for name in ("longest_query", "most_steps", "most_visits"):
+        for name in ("longest_query", "most_steps", "most_visits", "most_bytes"):
             if getattr(self, name) < 1:
                 raise ServingError(f"The setting {name} is {getattr(self, name)!r}; it must be 1 or more.")
+        for name in self.host_names:
+            if not is_host_name(name):
+                raise ServingError(f"The host name is {name!r}; it must be a bare name or address, such as shop.example.")
         if not self.idle_seconds > 0:
             raise ServingError(f"The setting idle_seconds is {self.idle_seconds!r}; it must be more than 0.")
 

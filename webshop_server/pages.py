@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from flask import Blueprint, Response, abort, current_app, redirect, render_template, request
+from flask import Blueprint, Response, abort, current_app, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from webshop_server.cards import with_cents
@@ -95,12 +95,16 @@ def picture(asin: str) -> Response:
 
 def render(template: str, *, status: int = 200, **values: Any) -> Response:
     """Return a page. Half characters, which imported texts may have, are replaced."""
-    text = render_template(template, root=request.script_root, **values)
+    text = _fill(template, root=request.script_root, **values)
     return Response(text.encode("utf-8", "replace"), status=status, mimetype="text/html")
 
 
+def _fill(template: str, **values: Any) -> str:
+    return current_app.jinja_env.get_template(template).render(values)
+
+
 def _show(visit: Visit, arrival: Arrival, notice: str = "") -> Response:
-    view = View(_storefront(), visit, arrival, request.script_root)
+    view = View(_storefront(), visit, arrival, request.script_root, _fill)
     return render(f"{arrival.session.page.name}.html", view=view, notice=notice)
 
 

@@ -1,34 +1,39 @@
 """ShopServer: the shop under waitress, in this process."""
 
+import contextlib
 import errno
-import logging
 import socket
+import sys
 import threading
+from collections import deque
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 from webshop_server.config import ShopConfig
 from webshop_server.errors import ServingError
+from webshop_server.hosts import EVERYWHERE
 from webshop_server.storefront import Storefront
 from webshop_server.visits import Visit
 
 DEFAULT_PORT: Final = 3000
-DEFAULT_THREADS: Final = 1
-"""Pages are computed, not waited for, and Python computes one at a time: more threads served a fifth fewer pages."""
 MOST_PORT: Final = 65535
 MOST_CONNECTIONS: Final = 1000
 """Open at the same time."""
 _STOP_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 1.0
 
 
 class ShopServer:
     """A shop that listens from the moment it is made, and answers once it runs: ``start`` for a thread, ``run`` for this one.
 
+    Pages are computed, not waited for, and Python computes one at a time. So one thread reads requests and makes pages; handing
+    them to other threads took twice as long as making one.
+
     Args:
         config: Settings of the shop.
         host: Where to listen. The shop has no passwords: other addresses than the default are for networks that you trust.
         port: Where to listen; 0 takes a free port.
-        threads: How many requests are answered at the same time.
 
     Raises:
         CatalogueError: The folder of the catalogue is not one.
@@ -44,29 +49,28 @@ class ShopServer:
         True
     """
 
-    def __init__(
-        self, config: ShopConfig, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, threads: int = DEFAULT_THREADS
-    ) -> None:
+    def __init__(self, config: ShopConfig, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         try:
             from waitress import create_server
 
-            from webshop_server.app import create_app
+            from webshop_server.app import LARGEST_BODY, create_app
         except ModuleNotFoundError as error:
             raise ServingError(f"{error.name} is not installed. Run: pip install 'mise-gym[webshop]'") from error
-        app = create_app(config)
+        app = create_app(replace(config, host_names=(*config.host_names, host)))
         self.storefront: Storefront = app.extensions["storefront"]
         listener = _listen(host, port)
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns whenever a browser asks for several pictures
         self._sockets: dict[int, Any] = {}
+        self._tasks = _Tasks()
         self._thread: threading.Thread | None = None
         self._server = create_server(
             app,
             map=self._sockets,
             sockets=[listener],
-            threads=threads,
             connection_limit=MOST_CONNECTIONS,
-            asyncore_use_poll=True,
+            max_request_body_size=LARGEST_BODY,
+            outbuf_high_watermark=sys.maxsize,  # a task would wait there for the thread that it runs in
             ident=None,
+            _dispatcher=self._tasks,
         )
         self.url = f"http://{_in_url(host)}:{listener.getsockname()[1]}"
         """Address of the start page, without a slash at the end."""
@@ -77,8 +81,15 @@ class ShopServer:
 
     def run(self) -> None:
         """Answer until ``stop`` is called in another thread, or until Ctrl-C."""
-        self._server.run()
-        self._close()
+        from waitress.wasyncore import loop
+
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                while self._sockets:
+                    loop(_POLL_SECONDS, use_poll=True, map=self._sockets, count=1)
+                    self._tasks.do()
+        finally:
+            self._close()
 
     def start(self) -> None:
         """Answer in a thread of its own."""
@@ -104,13 +115,29 @@ class ShopServer:
         self.stop()
 
     def _close(self) -> None:
-        self._server.task_dispatcher.shutdown()
         self._close_sockets()
+        self.storefront.close()
 
     def _close_sockets(self) -> None:
         from waitress.wasyncore import close_all
 
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()  # with what is still to be sent, which may be a file
         close_all(self._sockets)
+
+
+class _Tasks:
+    """What waitress calls a task dispatcher: it is handed the requests that have been read, and answers them in ``do``."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Any] = deque()
+
+    def add_task(self, task: Any) -> None:
+        self._waiting.append(task)
+
+    def do(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().service()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -131,6 +158,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _in_url(host: str) -> str:
     """Return a name under which this machine finds the server."""
-    if host in ("0.0.0.0", "::", ""):
+    if host in EVERYWHERE:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

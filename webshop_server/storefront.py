@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from webshop_server.cards import Card, card_of
 from webshop_server.config import ShopConfig
 from webshop_server.engine.catalogue import Catalogue
 from webshop_server.engine.goal_list import GoalKind, split_ranges
 from webshop_server.errors import GoalError
-from webshop_server.purchase import Errand
-from webshop_server.visits import Visit, VisitStore
+from webshop_server.fragments import Fragments
+from webshop_server.past_visit import Errand
+from webshop_server.visit_store import VisitStore
+from webshop_server.visits import Visit
 
 PER_PAGE: Final = 12
 """Goals on a page of the list."""
 MOST_SEARCHED: Final = 20_000
 """Goals that a search looks through, from the first on: synthetic ones are made when they are asked for."""
-_CACHED_CARDS: Final = 4096
+_KEPT_FRAGMENTS: Final = 4096
+_CACHED_ERRANDS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +53,14 @@ class Storefront:
     def __init__(self, config: ShopConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
         self.catalogue = Catalogue(config.catalogue, config.quirks)
-        self.visits = VisitStore(config.most_visits, config.idle_seconds, clock)
-        self._cached_card = functools.lru_cache(maxsize=_CACHED_CARDS)(self._card)
+        self.fragments = Fragments(_KEPT_FRAGMENTS)
+        """Parts of pages, kept for all visits."""
+        self.visits = VisitStore(
+            most=config.most_visits, most_bytes=config.most_bytes, idle_seconds=config.idle_seconds, clock=clock
+        )
         self._goals = {kind: self.catalogue.goals(kind) for kind in ("human", "synthetic")}
         self._splits = {kind: split_ranges(len(goals)) for kind, goals in self._goals.items()}
+        self._cached_errand = functools.lru_cache(maxsize=_CACHED_ERRANDS)(self._errand)
         self._random = Random(config.seed)
         self._texts: dict[GoalKind, list[str]] = {}
         self._lock = threading.Lock()
@@ -69,11 +75,7 @@ class Storefront:
         Raises:
             GoalError: There is none.
         """
-        count = self.num_goals(kind)
-        if not 0 <= number < count:
-            raise GoalError(f"There is no {kind} goal {number}; the catalogue has {count:,}, counted from 0.")
-        split = next(name for name, numbers in self._splits[kind].items() if number in numbers)
-        return Errand(goal=self._goals[kind][number], kind=kind, number=number, split=split)
+        return self._cached_errand(kind, number)
 
     def random_errand(self, kind: GoalKind) -> Errand:
         """Return a goal drawn by weight.
@@ -105,20 +107,20 @@ class Storefront:
         errands = [self.errand(kind, place) for place in shown]
         return GoalPage(errands=errands, number=number, num_pages=num_pages, total=len(found), num_searched=num_searched)
 
-    def card(self, asin: str) -> Card:
-        """Return what a list of results shows of a product.
-
-        Raises:
-            CatalogueError: There is no such product.
-        """
-        return self._cached_card(asin)
-
     def open_visit(self, errand: Errand) -> Visit:
         """Let a shopper in; the first page is step 0."""
         return self.visits.add(lambda visit_id: Visit(visit_id, errand, self.catalogue, self.config))
 
-    def _card(self, asin: str) -> Card:
-        return card_of(self.catalogue.product(asin))
+    def close(self) -> None:
+        """End all visits; those that are not over are reported as they are."""
+        self.visits.close()
+
+    def _errand(self, kind: GoalKind, number: int) -> Errand:
+        count = self.num_goals(kind)
+        if not 0 <= number < count:
+            raise GoalError(f"There is no {kind} goal {number}; the catalogue has {count:,}, counted from 0.")
+        split = next(name for name, numbers in self._splits[kind].items() if number in numbers)
+        return Errand(goal=self._goals[kind][number], kind=kind, number=number, split=split)
 
     def _searchable(self, kind: GoalKind) -> list[str]:
         """Return the instructions in lower case; they are read once."""

@@ -1,11 +1,15 @@
 """What the templates show of a visit: products, links, and the state that programs read."""
 
+import copy
 import functools
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from webshop_server.cards import Card
+from markupsafe import Markup
+
+from webshop_server.cards import Card, card_of, picture_of
 from webshop_server.engine.goal import Goal
 from webshop_server.engine.pages import SUB_PAGES
 from webshop_server.engine.product import Product
@@ -46,16 +50,19 @@ class View:
         visit: The visit.
         arrival: The page of it.
         root: What all addresses begin with.
+        write: Fills a template of a fragment.
     """
 
-    def __init__(self, front: Storefront, visit: Visit, arrival: Arrival, root: str) -> None:
+    def __init__(self, front: Storefront, visit: Visit, arrival: Arrival, root: str, write: Callable[..., str]) -> None:
         self.goal: Goal = visit.errand.goal
         self.session: Session = arrival.session
         self.state = state_of(arrival, has_scores=front.config.show_score)
+        self.root = root
         self.address = f"{root}/s/{visit.id}/{arrival.step}"
         self.clicks = frozenset(action[6:-1] for action in self.state["actions"] if action.startswith("click["))
         self.longest_query = front.config.longest_query
         self._front = front
+        self._write = write
 
     def link(self, label: str) -> str | None:
         """Return the address that a click on ``label`` leads to; ``None`` if it cannot be clicked, or not be written."""
@@ -70,9 +77,30 @@ class View:
         return "search[...]" in self.state["actions"] and not self.state["done"]
 
     @property
-    def cards(self) -> list[Card]:
+    def cards(self) -> list[Markup]:
         """The products on this page of results."""
-        return [self._front.card(piece.text) for piece in self.session.page.pieces if piece.kind == "product"]
+        return [self._card(piece.text) for piece in self.session.page.pieces if piece.kind == "product"]
+
+    @property
+    def pager(self) -> Markup:
+        """The links between pages of results."""
+        buttons = {"has_previous": "< prev" in self.clicks, "has_next": "next >" in self.clicks}
+        return self._fragment("pager", number=self.session.number, **buttons)
+
+    @property
+    def item(self) -> Markup:
+        """The product that is looked at, with its options."""
+        return self._fragment("item", asin=self.session.asin, chosen=tuple(self.session.chosen.items()))
+
+    @property
+    def about(self) -> Markup:
+        """The page about the product that is looked at."""
+        chosen = tuple(self.session.chosen.items())
+        return self._fragment("sub_page", asin=self.session.asin, name=self.session.sub_page, chosen=chosen)
+
+    def card(self, asin: str) -> Card:
+        """Return what a list of results shows of a product."""
+        return card_of(self._front.catalogue.product(asin))
 
     @property
     def num_found(self) -> int:
@@ -94,8 +122,13 @@ class View:
         ]
 
     @property
-    def picture_query(self) -> str:
-        """What to add to the address of the product's picture, so that it has the chosen colour."""
+    def picture(self) -> str:
+        """The address of the product's picture, in the chosen colour."""
+        return f"{self.root}{picture_of(self.product)}{self._chosen_colour}"
+
+    @property
+    def _chosen_colour(self) -> str:
+        """What to add to the address of the picture, so that it has the chosen colour."""
         chosen = self.session.chosen
         for group, (name, values) in enumerate(self.product.options.items()):
             if name in chosen and colour_of(chosen[name]) is not None:
@@ -120,6 +153,19 @@ class View:
         if not self._front.config.show_score:
             return None
         return write_receipt(self._front.catalogue.scorer, self.product, self.goal, self.session.chosen)
+
+    def _card(self, asin: str) -> Markup:
+        return self._fragment("card", asin=asin, is_viewed=asin in self.session.visited)
+
+    def _fragment(self, template: str, /, **about: Hashable) -> Markup:
+        """Return a part of the page, which depends on nothing but what it is ``about``, and on the address."""
+
+        def write(address: str) -> str:
+            view = copy.copy(self)
+            view.address = address
+            return self._write(f"fragments/{template}.html", view=view, **about)
+
+        return Markup(self._front.fragments.get((template, self.root, *about.items()), self.address, write))
 
     def _option(self, group: str, value: str) -> Option:
         piece = self.session.page.clickables[value.lower()]

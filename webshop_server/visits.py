@@ -1,4 +1,4 @@
-"""Visits of shoppers: where each of them has been, and the store that keeps a bounded number of visits.
+"""Visits of shoppers: where each of them has been.
 
 A visit is a tree. Every page is a step: the action that led to it from another step; step 0 is the search bar. A page follows
 from the goal and the actions on the way to its step, so a step is two small values, the engine's session is made again for every
@@ -6,16 +6,19 @@ request, and no thread ever sees another's. Browsers may reload, go back, and op
 it was, and the same action from the same page is the same step.
 """
 
-import secrets
+import sys
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from webshop_server.config import ShopConfig
 from webshop_server.engine.session import Outcome, Session, Shop
 from webshop_server.errors import VisitError
-from webshop_server.purchase import Errand, Purchase, Turn
+from webshop_server.past_visit import Ending, Errand, PastVisit, Turn
+
+_VISIT_BYTES: Final = 4000
+_STEP_BYTES: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,10 @@ class Visit:
         self._steps: list[tuple[int, str]] = [(-1, "")]
         self._numbers: dict[tuple[int, str], int] = {}
         self._purchase_step: int | None = None
+        self._last_step = 0
+        self._is_reported = False
+        self.num_bytes = _VISIT_BYTES + sys.getsizeof(errand.goal.instruction_text)
+        """Memory that the visit takes, about."""
 
     @property
     def is_over(self) -> bool:
@@ -63,6 +70,11 @@ class Visit:
         Raises:
             VisitError: There is no such step.
         """
+        arrival = self._arrive(step)
+        self._last_step = step
+        return arrival
+
+    def _arrive(self, step: int) -> Arrival:
         actions = self._actions_to(step)
         session, outcome = self._new_session(), Outcome(is_valid=True)
         for action in actions:
@@ -82,34 +94,41 @@ class Visit:
             if known is not None:
                 self._actions_to(step)
                 return self.look(known)
-            before = self.look(step)
+            before = self._arrive(step)
             outcome = before.session.act(action)
             if not outcome.is_valid:
                 return Arrival(step=step, turn=before.turn, session=before.session, outcome=outcome)
-            number = self._add(step, action)
+            number = self._last_step = self._add(step, action)
             if outcome.is_done:
                 self._purchase_step = number
-                self._report(number)
+                self._report(number, "purchase")
             return Arrival(step=number, turn=before.turn + 1, session=before.session, outcome=outcome)
+
+    def end(self, ending: Ending) -> None:
+        """Report the way to the page that was shown last, unless something was bought or nothing was done."""
+        with self._lock:
+            if not self._is_reported and self._last_step > 0:
+                self._report(self._last_step, ending)
 
     def _add(self, step: int, action: str) -> int:
         if len(self._steps) > self._config.most_steps:
             raise VisitError(f"This visit has led to {self._config.most_steps} pages, which is the limit. Start another one.")
         self._steps.append((step, action))
         self._numbers[step, action] = len(self._steps) - 1
+        self.num_bytes += _STEP_BYTES + sys.getsizeof(action)
         return len(self._steps) - 1
 
-    def _report(self, step: int) -> None:
-        if self._config.on_purchase is not None:
-            self._config.on_purchase(self._purchase(step))
+    def _report(self, step: int, ending: Ending) -> None:
+        self._is_reported = True
+        if self._config.on_end is not None:
+            self._config.on_end(PastVisit(errand=self.errand, turns=tuple(self._turns_to(step)), ending=ending))
 
-    def _purchase(self, step: int) -> Purchase:
-        session, turns, score = self._new_session(), [], 0.0
+    def _turns_to(self, step: int) -> Iterator[Turn]:
+        session = self._new_session()
         for action in self._actions_to(step):
             before = session.show("text")
-            score = session.act(action).reward
-            turns.append(Turn(observation=before, action=action, reward=score, next_observation=session.show("text")))
-        return Purchase(errand=self.errand, turns=tuple(turns), score=score)
+            reward = session.act(action).reward
+            yield Turn(observation=before, action=action, reward=reward, next_observation=session.show("text"))
 
     def _actions_to(self, step: int) -> list[str]:
         if not 0 <= step < len(self._steps):
@@ -129,53 +148,3 @@ class Visit:
             show_attributes=settings.show_attributes,
             quirks=settings.quirks,
         )
-
-
-class VisitStore:
-    """Keeps the visits that were used last. Threads may use it together.
-
-    Args:
-        most: How many are kept.
-        idle_seconds: For how long one that is not used is kept.
-        clock: Returns seconds that never go back.
-    """
-
-    def __init__(self, most: int, idle_seconds: float, clock: Callable[[], float]) -> None:
-        self._most = most
-        self._idle_seconds = idle_seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._visits: OrderedDict[str, tuple[float, Visit]] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Return how many visits are kept."""
-        return len(self._visits)
-
-    def add(self, make: Callable[[str], Visit]) -> Visit:
-        """Keep the visit that ``make`` returns for a new, unguessable id."""
-        visit = make(secrets.token_urlsafe(16))
-        with self._lock:
-            self._forget_idle()
-            while len(self._visits) >= self._most:
-                self._visits.popitem(last=False)
-            self._visits[visit.id] = (self._clock(), visit)
-        return visit
-
-    def get(self, visit_id: str) -> Visit:
-        """Return a visit, which counts as use of it.
-
-        Raises:
-            VisitError: It is unknown, or was forgotten.
-        """
-        with self._lock:
-            self._forget_idle()
-            if visit_id not in self._visits:
-                raise VisitError("This visit is unknown, or was idle for too long. Choose something to shop for.")
-            _, visit = self._visits.pop(visit_id)
-            self._visits[visit_id] = (self._clock(), visit)
-        return visit
-
-    def _forget_idle(self) -> None:
-        oldest = self._clock() - self._idle_seconds
-        while self._visits and next(iter(self._visits.values()))[0] < oldest:
-            self._visits.popitem(last=False)

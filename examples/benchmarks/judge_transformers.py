@@ -7,7 +7,7 @@ Without ``--model`` a tiny one with random weights is built. Both sides use the 
 episodes; they take turns within a round, and the medians over rounds are compared. On a CPU the time is that of the processor,
 so that a busy machine distorts it little.
 
-* Finished episodes: mode "read" (all turns from one forward pass) against mode "write" (one generation per turn, of at most
+* Finished episodes: mode "read" (every token once) against mode "write" (one generation per turn, of at most
   ``--reply`` tokens, about the length of the line of JSON that is asked for).
 * ``step`` delivery, turn by turn through whole episodes: only the new turn is read, against the whole prefix again every turn
   (with the one question that is needed).

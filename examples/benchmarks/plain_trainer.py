@@ -100,7 +100,8 @@ class PlainTrainer:
             pad_token_id=end,
             max_new_tokens=1 + max(len(each) for choices in spelt for each in choices),
         )
-        return [self.text.decode_action([token for token in row if token != end]) for row in output[:, width:].tolist()]
+        written = [[token for token in row if token != end] for row in output[:, width:].tolist()]
+        return [choices[known.index(ids)] for choices, known, ids in zip(commands, spelt, written, strict=True)]
 
     def update(self, episodes: Sequence[Episode]) -> float:
         """Do one PPO update over all turns, each a sample of its own; return the last loss."""

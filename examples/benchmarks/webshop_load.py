@@ -37,22 +37,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sessions", type=int, default=200, help="shoppers at a time (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=4, help="threads of the server (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as workshop:
         folder = Path(workshop) / "catalogue"
         generate_catalogue(folder, PRODUCTS)
-        command = [
-            sys.executable,
-            "-m",
-            "webshop_server",
-            "--port",
-            "0",
-            "--threads",
-            str(arguments.threads),
-            "--catalogue",
-            str(folder),
-        ]
+        command = [sys.executable, "-m", "webshop_server", "--port", "0", "--catalogue", str(folder)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             try:
@@ -60,6 +49,7 @@ def main() -> int:
                 counts = crowd(port, folder, arguments.sessions, arguments.seconds)
             finally:
                 server.terminate()
+                server.stdout.read()
     print(f"{counts['pages']:,} pages, {counts['visits']:,} visits, {counts['purchases']:,} purchases; wrong: {counts['wrong']}")
     print(f"{counts['pages'] / arguments.seconds:,.0f} pages a second (the shoppers' own checks included)")
     return 1 if counts["wrong"] or not counts["purchases"] else 0

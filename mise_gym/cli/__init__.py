@@ -1,4 +1,4 @@
-"""The command line: ``mise-gym list | info | play | replay | games | relabel | diff | view | report | train | ablate | webshop``.
+"""The command line: ``mise-gym COMMAND``; ``COMMANDS`` below lists them.
 
 Each command is one module with ``add_arguments(parser)`` and ``run(arguments) -> exit status``; a new one needs the module and a
 row in ``COMMANDS``. A module is imported only when its command is called. This file alone decides how failures look: one sentence
@@ -24,12 +24,14 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "play": ("mise_gym.cli.play", "Play an environment yourself."),
     "replay": ("mise_gym.cli.replay", "Play recorded episodes again and check that nothing differs."),
     "games": ("mise_gym.cli.games", "Make, list and verify sets of TextWorld games."),
+    "judge": ("mise_gym.cli.judge", "Ask a judge about recorded episodes, and see its scores turn by turn."),
     "relabel": ("mise_gym.cli.relabel", "Judge recorded episodes again."),
     "diff": ("mise_gym.cli.diff", "Compare two relabellings of the same episodes."),
     "view": ("mise_gym.cli.view", "Show recorded episodes turn by turn, with scores."),
     "report": ("mise_gym.cli.report", "Write one HTML page about a run or recorded episodes."),
     "train": ("mise_gym.cli.train", "Train a language model with PPO."),
     "ablate": ("mise_gym.cli.ablate", "Train with several rewards, seeds and environments, and compare."),
+    "export": ("mise_gym.cli.export", "Write the trained model of a run as one folder for transformers."),
     "webshop": ("mise_gym.cli.webshop", "Build catalogues for the shop, and open it in a browser."),
 }
 """Name of a command -> its module and one line about it."""

@@ -1,14 +1,11 @@
 """``mise-gym relabel``: judge recorded episodes again."""
 
 import argparse
-import json
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
 
-from mise_gym.errors import ConfigError
+from mise_gym.cli.judging import add_judge, forecast, json_object
 from mise_gym.extras import require
 from mise_gym.rewards.catalog import make_judge
 from mise_gym.rewards.relabel import RelabelConfig, RelabelCounts, relabel
@@ -24,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = RelabelConfig()
     parser.add_argument("source", type=Path, metavar="IN", help="recorded episodes, .jsonl or .jsonl.gz")
     parser.add_argument("target", type=Path, metavar="OUT", help="file to write, .jsonl or .jsonl.gz")
-    parser.add_argument("--judge", default=defaults.judge, metavar="NAME", help="who scores the turns (default: %(default)s)")
-    parser.add_argument("--judge-args", default="{}", metavar="JSON", help="""its arguments, such as '{"model": "..."}'""")
+    add_judge(parser)
     parser.add_argument(
         "--calibrator", default=defaults.calibrator, metavar="NAME", help="turns scores into rewards (default: %(default)s)"
     )
@@ -51,15 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Relabel, and say how it went."""
     config = RelabelConfig(
         judge=arguments.judge,
-        judge_kwargs=_json_object("--judge-args", arguments.judge_args),
+        judge_kwargs=json_object("--judge-args", arguments.judge_args),
         calibrator=arguments.calibrator,
-        calibrator_kwargs=_json_object("--calibrator-args", arguments.calibrator_args),
+        calibrator_kwargs=json_object("--calibrator-args", arguments.calibrator_args),
         w_env=arguments.w_env,
         w_hindsight=arguments.w_hindsight,
         batch=arguments.batch,
     )
     if arguments.dry_run:
-        print(_forecast(arguments.source, config))
+        print(forecast(make_judge(config.judge, config.judge_kwargs), list(read_episodes(arguments.source))))
         return 0
     shows_bar = sys.stderr.isatty() and not arguments.quiet
     total = sum(1 for _ in read_episodes(arguments.source)) if shows_bar else 0
@@ -67,29 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
         counts = relabel(arguments.source, arguments.target, config, None if bar is None else bar.update)
     print(_report(counts, config, arguments.target))
     return 0
-
-
-def _json_object(flag: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{flag} {text!r} is not JSON: {error}. Write, for example, {flag} '{{\"seed\": 1}}'.") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{flag} {text!r} is not a JSON object. Write, for example, {flag} '{{\"seed\": 1}}'.")
-    return value
-
-
-def _forecast(source: Path, config: RelabelConfig) -> str:
-    """Return how much there is to judge, and what the judge says that costs."""
-    judge = make_judge(config.judge, config.judge_kwargs)
-    episodes = list(read_episodes(source))
-    lines = [f"{len(episodes):,} episodes, {sum(map(len, episodes)):,} turns."]
-    estimate = getattr(judge, "estimate", None)
-    if estimate is None:
-        return "\n".join([*lines, f"The judge {config.judge!r} gives no estimate of its cost."])
-    forecast = estimate(episodes)
-    entries = asdict(forecast) if is_dataclass(forecast) and not isinstance(forecast, type) else {"estimate": forecast}
-    return "\n".join([*lines, *(f"{name.replace('_', ' ')}: {value}" for name, value in entries.items())])
 
 
 def _report(counts: RelabelCounts, config: RelabelConfig, target: Path) -> str:

@@ -14,14 +14,14 @@ from mise_gym.types import Episode
 from webshop_server.command import add_arguments as add_shop_arguments
 from webshop_server.command import serve
 from webshop_server.errors import ShopError
-from webshop_server.purchase import Purchase
+from webshop_server.past_visit import PastVisit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``mise-gym webshop serve``."""
     add_shop_arguments(parser)
     parser.add_argument(
-        "--record", type=Path, metavar="FILE", help="append visits that end with a purchase to this .jsonl or .jsonl.gz file"
+        "--record", type=Path, metavar="FILE", help="append visits, once they are over, to this .jsonl or .jsonl.gz file"
     )
 
 
@@ -33,15 +33,15 @@ def run(arguments: argparse.Namespace) -> int:
         TrajectoryFormatError: The file to record to has another name or is damaged.
     """
     settings = {name: getattr(arguments, name) for name in ("quirks", "show_attributes")}
-    with _recording(arguments.record, settings) as on_purchase:
+    with _recording(arguments.record, settings) as on_end:
         try:
-            serve(arguments, on_purchase, _say)
+            serve(arguments, on_end, _say)
         except ShopError as error:
             raise ConfigError(str(error)) from error
     return 0
 
 
-class PurchaseRecorder:
+class VisitRecorder:
     """Appends visits to a file of recorded episodes. Threads may use it together.
 
     Args:
@@ -54,42 +54,43 @@ class PurchaseRecorder:
         self._settings = settings
         self._lock = threading.Lock()
 
-    def __call__(self, purchase: Purchase) -> None:
+    def __call__(self, past: PastVisit) -> None:
         """Record a visit; when the disk is full, say so and go on."""
         try:
             with self._lock:
-                self._writer.write(episode_of(purchase, self._settings))
+                self._writer.write(episode_of(past, self._settings))
         except OSError as error:
             print(f"mise-gym: A visit could not be recorded: {error.strerror}: {str(self._writer.path)!r}.", file=sys.stderr)
 
 
-def episode_of(purchase: Purchase, settings: dict[str, object]) -> Episode:
-    """Return a visit as the episode that ``mise/WebShop-v0`` would have made of it.
+def episode_of(past: PastVisit, settings: dict[str, object]) -> Episode:
+    """Return a visit as the episode that ``mise/WebShop-v0`` would have made of it; truncated if nothing was bought.
 
     ``mise_gym.envs.wrappers.replay`` plays it again.
 
     Args:
-        purchase: The visit.
+        past: The visit.
         settings: Arguments of the environment; kept in ``Episode.extra``.
     """
-    errand = purchase.errand
+    errand = past.errand
     facts = {"task": errand.goal.instruction_text, "task_id": errand.task_id, "split": errand.split, "progress": 0.0}
-    extra = {"options": {"game": errand.task_id}, "player": "human", "settings": settings}
-    recorder = EpisodeRecorder(purchase.turns[0].observation, facts, extra=extra)
-    for number, turn in enumerate(purchase.turns, 1):
-        is_last = number == len(purchase.turns)
+    extra = {"options": {"game": errand.task_id}, "player": "human", "settings": settings, "ending": past.ending}
+    recorder = EpisodeRecorder(past.turns[0].observation, facts, extra=extra)
+    is_bought = past.ending == "purchase"
+    for number, turn in enumerate(past.turns, 1):
+        is_last = number == len(past.turns)
         info = {"progress": turn.reward, "success": turn.reward == 1.0}
-        recorder.record(turn.action, (turn.next_observation, turn.reward, is_last, False, info))
+        recorder.record(turn.action, (turn.next_observation, turn.reward, is_last and is_bought, is_last and not is_bought, info))
     return recorder.episode()
 
 
 @contextlib.contextmanager
-def _recording(path: Path | None, settings: dict[str, object]) -> Iterator[PurchaseRecorder | None]:
+def _recording(path: Path | None, settings: dict[str, object]) -> Iterator[VisitRecorder | None]:
     if path is None:
         yield None
         return
     with EpisodeWriter(path) as writer:
-        yield PurchaseRecorder(writer, settings)
+        yield VisitRecorder(writer, settings)
 
 
 def _say(line: str) -> None:

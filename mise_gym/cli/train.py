@@ -9,9 +9,12 @@ import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from mise_gym.extras import require
+
+if TYPE_CHECKING:
+    from mise_gym.train.config import TrainConfig
 
 _HELP: Final = """A run goes on where it stopped when it is called again. Settings come from --config (TOML), then from flags;
 ppo.learning_rate = 1e-4 below [ppo] in the file is --ppo.learning-rate 1e-4. Several processes share the work of a run when
@@ -26,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [-h] [--config FILE] [--quiet] [--SETTING VALUE ...]"
     parser.epilog = _HELP
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
+    parser.add_argument(
+        "--estimate-memory", action="store_true", help="only print how much memory the model will need, part by part"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     for group, config_class in _groups(TrainConfig):
         section = parser.add_argument_group(group or "run", inspect.getdoc(config_class)) if group else parser
@@ -43,10 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     settings = load_toml(arguments.config) if arguments.config else {}
     for name, value in vars(arguments).items():
-        if name not in ("command", "config", "quiet"):
+        if name not in ("command", "config", "estimate_memory", "quiet"):
             group, _, field = name.rpartition(".")
             (settings.setdefault(group, {}) if group else settings)[field] = value
     config = from_mapping(settings)
+    if arguments.estimate_memory:
+        print(_memory_report(config))
+        return 0
     with joined(int(os.environ.get("WORLD_SIZE", "1"))):
         summary = TrainingRun(config, progress=not arguments.quiet).run()
         if is_main():
@@ -69,6 +78,24 @@ def _report(summary: Mapping[str, Any], folder: Path) -> str:
         f"{summary['heldout_games']} held-out games, reward {summary['reward']}, seed {summary['seed']}, {minutes:.1f} minutes."
     )
     lines.append(f"Pictures, metrics, episodes and the model are in {folder}.")
+    return "\n".join(lines)
+
+
+def _memory_report(config: "TrainConfig") -> str:
+    """Return the memory that a run's model will need, part by part."""
+    from mise_gym.train.memory import estimate_memory, find_shape
+
+    shape = find_shape(config)
+    estimate = estimate_memory(shape, config)
+    parts = {"all the time": estimate.always, "while playing": estimate.playing, "while updating": estimate.updating}
+    lines = [f"{'':16}{shape.weights:,} weights" + (f", adapter {shape.adapter_weights:,}" if shape.adapter_weights else "")]
+    lines += [f"{when:16}{name:28}{size / 1e9:9.3f} GB" for when, part in parts.items() for name, size in part.items() if size]
+    lines.append(f"{'at most':44}{estimate.peak / 1e9:9.3f} GB")
+    observation, turns = config.max_observation_tokens, config.games.max_turns
+    lines.append(
+        f"With {turns} turns in every episode and {observation} tokens in every observation, the most there can be. Leave a"
+    )
+    lines.append("tenth more for fragments and for what the device itself takes.")
     return "\n".join(lines)
 
 

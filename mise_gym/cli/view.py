@@ -9,6 +9,7 @@ from mise_gym.cli.terminal import Screen, visible
 from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.rewards.labels import labels_of, reasons_of
+from mise_gym.train.text import WRITTEN
 from mise_gym.trajectories import read_episodes
 from mise_gym.types import Episode
 
@@ -18,36 +19,48 @@ BAR: Final = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``mise-gym view``."""
     parser.epilog = "To page through it in colour: mise-gym view FILE --colour always | less -R"
+    add_choice(parser)
+    parser.add_argument("--list", action="store_true", dest="is_list", help="one line per episode")
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add what says which episodes of a file are shown, and how."""
     parser.add_argument("file", type=Path, metavar="FILE", help="recorded episodes, .jsonl or .jsonl.gz")
     parser.add_argument("--episode", type=int, metavar="N", help="only the N-th of the file")
     parser.add_argument("--failures", action="store_true", help="only episodes that missed the goal")
-    parser.add_argument("--list", action="store_true", dest="is_list", help="one line per episode")
     parser.add_argument("--colour", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the episodes that were asked for."""
     screen = Screen(arguments.colour)
-    shown = 0
-    for number, episode in _chosen(arguments):
+    for number, episode in chosen(arguments):
         labels = labels_of(episode)
         if arguments.is_list:
             screen.show(_headline(number, episode, labels), _style(episode))
         else:
-            _show(screen, number, episode, labels)
-        shown += 1
-    if not shown:
-        raise ConfigError(f"{str(arguments.file)!r} has no such episode. See what is there with: mise-gym view FILE --list")
+            show_episode(screen, number, episode, labels)
     return 0
 
 
-def _chosen(arguments: argparse.Namespace) -> Iterator[tuple[int, Episode]]:
+def chosen(arguments: argparse.Namespace) -> Iterator[tuple[int, Episode]]:
+    """Yield the episodes that were chosen by the options of ``add_choice``, each with its number in the file.
+
+    Raises:
+        ConfigError: There are none.
+        TrajectoryFormatError: The file cannot be read.
+    """
+    is_empty = True
     for number, episode in enumerate(read_episodes(arguments.file), 1):
         if arguments.episode in (None, number) and not (arguments.failures and episode.success):
+            is_empty = False
             yield number, episode
+    if is_empty:
+        raise ConfigError(f"{str(arguments.file)!r} has no such episode. See what is there with: mise-gym view FILE --list")
 
 
-def _show(screen: Screen, number: int, episode: Episode, labels: RewardBreakdown | None) -> None:
+def show_episode(screen: Screen, number: int, episode: Episode, labels: RewardBreakdown | None) -> None:
+    """Show an episode turn by turn, with the scores and rewards in its labels."""
     screen.show(_headline(number, episode, labels), _style(episode))
     screen.show(f"Task: {visible(episode.task)}", "note")
     if labels is not None:
@@ -57,6 +70,8 @@ def _show(screen: Screen, number: int, episode: Episode, labels: RewardBreakdown
         if turn == 0 and transition.observation != episode.task:
             screen.show(visible(transition.observation))
             screen.show("")
+        if thoughts := _written(episode, turn):
+            screen.show(thoughts, "note")
         screen.show(f"{turn + 1:>3} {_score(screen, labels, turn)}> {visible(transition.action)}")
         note = _note(episode, labels, turn)
         if note:
@@ -93,6 +108,14 @@ def _score(screen: Screen, labels: RewardBreakdown | None, turn: int) -> str:
     filled = round(BAR * min(max(score, 0.0), 1.0))
     bar = f"{'█' * filled}{'░' * (BAR - filled)} " if screen.has_colour else ""
     return screen.on_scale(f"{bar}[{score:.2f}]", min(max(score, 0.0), 1.0)) + " "
+
+
+def _written(episode: Episode, turn: int) -> str:
+    """Return what the policy wrote, where that is more than the action."""
+    if WRITTEN not in episode.extra:
+        return ""
+    text = str(episode.extra[WRITTEN][turn]["text"])
+    return visible(text) if text != episode.transitions[turn].action else ""
 
 
 def _note(episode: Episode, labels: RewardBreakdown | None, turn: int) -> str:

@@ -31,13 +31,12 @@ from webshop_server.config import ShopConfig
 from webshop_server.engine.goal_list import GoalKind
 from webshop_server.engine.scoring import Quirks
 from webshop_server.engine.session import MODES, parse_action
-from webshop_server.purchase import Errand
+from webshop_server.past_visit import Errand
 from webshop_server.server import ShopServer
 
 LONGEST_QUERY: Final = 10_000
 """Letters that can be typed into the search field; a longer search is no valid action."""
 _MOST_TURNS: Final = 1_000_000
-_THREADS: Final = 8  # more than the connections that Chromium opens to one server
 _PATIENCE_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.002
 _READ: Final = """
@@ -244,7 +243,7 @@ class _Shopper:
     """
 
     def __init__(self, config: ShopConfig, browser: BrowserSettings, *, reads_html: bool) -> None:
-        self._server = ShopServer(config, port=0, threads=_THREADS)
+        self._server = ShopServer(config, port=0)
         self._server.start()
         try:
             self.window = open_window(browser)

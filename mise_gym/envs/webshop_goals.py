@@ -21,7 +21,7 @@ from webshop_server.engine.goal import Goal, goal_from_record
 from webshop_server.engine.goal_list import KINDS, GoalKind, split_ranges
 from webshop_server.engine.scoring import QUIRKS, Quirks
 from webshop_server.errors import ShopError
-from webshop_server.purchase import Errand
+from webshop_server.past_visit import Errand
 
 ObservationMode = Literal["text", "text_rich", "html", "url"]
 EPISODE_OPTIONS: Final = ("game", "goal_index", "goals", "goal", "split")

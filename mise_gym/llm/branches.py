@@ -1,7 +1,8 @@
-"""Many questions about one text, answered in one forward pass.
+"""Many questions about one text, of which every token is read once.
 
 The text is the *trunk*; each question is a *branch* that sees a part of the trunk and itself, and nothing of the other
-questions. So every branch reads exactly as if it stood alone behind its part of the trunk, and the trunk is read once.
+questions. So every branch reads exactly as if it stood alone behind its part of the trunk. The trunk comes first, with the plain
+causal attention that kernels are fastest at; then all branches together, each token with the part of the trunk that it may see.
 """
 
 from collections.abc import Sequence
@@ -101,23 +102,39 @@ class BranchReader:
         return logits, memories
 
     def _read_batch(self, trees: Sequence[Tree], token_ids: Sequence[int]) -> tuple[list[Tensor], list[Memory | None]]:
-        layout = _Layout.of(trees, self.device)
-        cache = self._cache(trees, layout.num_read)
+        cache, reads = self._beginnings(trees)
+        layout = _Layout.of(trees, reads, self.device)
         dtype = self.model.get_input_embeddings().weight.dtype
         hidden = self.model.base_model(
             input_ids=layout.ids,
             attention_mask=layout.mask(dtype),
             position_ids=layout.positions,
             past_key_values=cache,
-            use_cache=cache is not None,
+            use_cache=True,
         ).last_hidden_state
         answers, memories = [], []
-        for row, tree in enumerate(trees):
+        for row, (tree, read) in enumerate(zip(trees, reads, strict=True)):
             ends = torch.tensor([len(branch.ids) for branch in tree.branches], dtype=torch.long).cumsum(0)
-            ends = (ends + len(tree.trunk) - tree.read - 1).to(self.device)
+            ends = (ends + len(tree.trunk) - read - 1).to(self.device)
             answers.append(self._logits(hidden[row, ends], token_ids))
-            memories.append(_memory(cache, row, tree, layout.num_read) if tree.remember else None)
+            memories.append(_memory(cache, row, len(tree.trunk), read, layout.num_read) if tree.remember else None)
         return answers, memories
+
+    def _beginnings(self, trees: Sequence[Tree]) -> tuple[Any, list[int]]:
+        """Return a cache with the beginning of every trunk, padded on the right, and how many tokens of it that are.
+
+        It holds what is remembered; where nothing is, it holds the whole trunks, which are read here.
+        """
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        reads = [tree.read for tree in trees]
+        if any(reads):
+            self._recall(trees, cache)
+            return cache, reads
+        ids, _ = pad([tree.trunk for tree in trees], 0, self.device)
+        self.model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        return cache, [len(tree.trunk) for tree in trees]
 
     def _logits(self, features: Tensor, token_ids: Sequence[int]) -> Tensor:
         head = self.model.get_output_embeddings()
@@ -125,19 +142,14 @@ class BranchReader:
         bias = None if getattr(head, "bias", None) is None else head.bias[chosen]
         return nn.functional.linear(features, head.weight[chosen], bias).float().cpu()
 
-    def _cache(self, trees: Sequence[Tree], num_read: int) -> Any:
-        """Return a cache filled with what is remembered, padded on the right; ``None`` when nothing is and nothing shall be."""
-        if not num_read and not any(tree.remember for tree in trees):
-            return None
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
-        known = next((tree.memory for tree in trees if tree.read), None)
-        for layer in range(len(known.layers) if known else 0):
-            for_rows = [_padded(tree.memory if tree.read else None, known, layer, num_read) for tree in trees]
+    @staticmethod
+    def _recall(trees: Sequence[Tree], cache: Any) -> None:
+        """Put what is remembered of the trunks into an empty cache."""
+        longest = max((tree.memory for tree in trees if tree.memory is not None), key=lambda memory: memory.length)
+        for layer in range(len(longest.layers)):
+            for_rows = [_padded(tree.memory, longest, layer) for tree in trees]
             keys, values = (torch.stack(parts) for parts in zip(*for_rows, strict=True))
             cache.update(keys, values, layer)
-        return cache
 
     @torch.inference_mode()
     def _check(self) -> None:
@@ -164,7 +176,7 @@ class BranchReader:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where every token of a batch stands. B rows, Q tokens to read, K = M + Q with the M remembered ones."""
+    """Where every token of a batch stands. B rows, Q tokens to read, K = M + Q with the M that were read before."""
 
     ids: Tensor
     """Shape ``(B, Q)``."""
@@ -175,16 +187,16 @@ class _Layout:
     groups: Tensor
     """0 in the trunk, n in branch n, -1 where padded. Shape ``(B, Q)``."""
     reads: Tensor
-    """Remembered tokens of each row. Shape ``(B,)``."""
+    """Tokens of each row that were read before. Shape ``(B,)``."""
     num_read: int
     """M."""
 
     @classmethod
-    def of(cls, trees: Sequence[Tree], device: torch.device) -> "_Layout":
+    def of(cls, trees: Sequence[Tree], reads: Sequence[int], device: torch.device) -> "_Layout":
         rows: list[list[list[int]]] = [[], [], [], []]
-        for tree in trees:
-            trunk = range(tree.read, len(tree.trunk))
-            row = list(tree.trunk[tree.read :]), list(trunk), [place + 1 for place in trunk], [0] * len(trunk)
+        for tree, read in zip(trees, reads, strict=True):
+            trunk = range(read, len(tree.trunk))
+            row = list(tree.trunk[read:]), list(trunk), [place + 1 for place in trunk], [0] * len(trunk)
             for number, branch in enumerate(tree.branches, start=1):
                 row[0].extend(branch.ids)
                 row[1].extend(range(branch.start, branch.start + len(branch.ids)))
@@ -194,8 +206,7 @@ class _Layout:
                 column.append(values)
         fills = (0, 0, 0, -1)
         ids, positions, limits, groups = (pad(column, fill, device)[0] for column, fill in zip(rows, fills, strict=True))
-        reads = torch.tensor([tree.read for tree in trees], device=device)
-        return cls(ids, positions, limits, groups, reads, max(tree.read for tree in trees))
+        return cls(ids, positions, limits, groups, torch.tensor(reads, device=device), max(reads))
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """Return what is added to attention: 0 where a token may look, the lowest number elsewhere. Shape ``(B, 1, Q, K)``."""
@@ -210,22 +221,21 @@ class _Layout:
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
-def _padded(memory: Memory | None, like: Memory | None, layer: int, length: int) -> tuple[Tensor, Tensor]:
-    """Return the keys and values of one row, with zeros behind them. Shapes ``(heads, length, width)``."""
-    assert like is not None
-    pair = memory.layers[layer] if memory is not None else tuple(part[:, :0] for part in like.layers[layer])
-    keys, values = (nn.functional.pad(part, (0, 0, 0, length - part.shape[1])) for part in pair)
+def _padded(memory: Memory | None, longest: Memory, layer: int) -> tuple[Tensor, Tensor]:
+    """Return the keys and values of one row, with zeros behind them. Shapes ``(heads, longest.length, width)``."""
+    pair = memory.layers[layer] if memory is not None else tuple(part[:, :0] for part in longest.layers[layer])
+    keys, values = (nn.functional.pad(part, (0, 0, 0, longest.length - part.shape[1])) for part in pair)
     return keys, values
 
 
-def _memory(cache: Any, row: int, tree: Tree, num_read: int) -> Memory:
-    """Return the keys and values of the whole trunk of one row: the remembered ones and those just read."""
-    fresh = slice(num_read, num_read + len(tree.trunk) - tree.read)
+def _memory(cache: Any, row: int, length: int, read: int, num_read: int) -> Memory:
+    """Return the keys and values of the whole trunk of one row: those that it began with and those just read."""
+    fresh = slice(num_read, num_read + length - read)
     return Memory(
         [
             (
-                torch.cat([layer.keys[row, :, : tree.read], layer.keys[row, :, fresh]], dim=1),
-                torch.cat([layer.values[row, :, : tree.read], layer.values[row, :, fresh]], dim=1),
+                torch.cat([layer.keys[row, :, :read], layer.keys[row, :, fresh]], dim=1),
+                torch.cat([layer.values[row, :, :read], layer.values[row, :, fresh]], dim=1),
             )
             for layer in cache.layers
         ]

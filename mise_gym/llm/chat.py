@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from mise_gym.errors import ChatError
 
@@ -18,6 +18,8 @@ _OVERHEAD_TOKENS: Final = 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """What a model is asked."""
+
+    path: ClassVar[str] = "/chat/completions"
 
     messages: tuple[Mapping[str, str], ...]
     """Each with ``role`` and ``content``."""
@@ -48,6 +50,10 @@ class ChatRequest:
             schema = {"name": "reply", "strict": True, "schema": self.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
+
+    def read(self, body: str) -> "ChatReply":
+        """Read the answer, as ``read_reply`` does."""
+        return read_reply(body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ class Endpoint:
 
     Args:
         model: Name of the model; ``None`` reads the environment variable ``OPENAI_MODEL``.
-        base_url: Where ``/chat/completions`` is found; ``None`` reads ``OPENAI_BASE_URL``, and without it is OpenAI's own.
+        base_url: Where ``/chat/completions`` and its like are found; ``None`` reads ``OPENAI_BASE_URL``, and without it is
+            OpenAI's own.
         api_key: Sent as a bearer token; ``None`` reads ``OPENAI_API_KEY``. Local servers need none.
 
     Raises:
@@ -39,10 +40,9 @@ class Endpoint:
         if not (self._api_key.isascii() and self._api_key.isprintable() and " " not in self._api_key):
             raise ConfigError("The API key has blanks, line breaks or other characters that cannot be sent. Copy it again.")
 
-    @property
-    def url(self) -> str:
-        """Address of chat completions."""
-        return f"{self.base_url}/chat/completions"
+    def url(self, path: str) -> str:
+        """Return the address of one of the endpoint's services, such as ``/chat/completions``."""
+        return self.base_url + path
 
     def headers(self) -> dict[str, str]:
         """Return the headers of a request; they hold the key."""

@@ -7,17 +7,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from mise_gym.errors import ChatError, ChatErrorKind
 from mise_gym.extras import require
 from mise_gym.llm.budget import Purse, Spending
-from mise_gym.llm.chat import ChatReply, ChatRequest, read_reply, read_usage
+from mise_gym.llm.chat import read_usage
 from mise_gym.llm.endpoint import Endpoint
 from mise_gym.llm.limits import Gate, Limits
 from mise_gym.llm.retry import Retry, retry_after_seconds
 
 logger = logging.getLogger(__name__)
+
+Reply = TypeVar("Reply", covariant=True)
 
 _MAY_DISLIKE_THE_SCHEMA: Final = {400, 415, 422, 501}
 _PASSING: Final = {408, 409, 425, 429}
@@ -34,8 +36,49 @@ _ADVICE: Final = {
 }
 
 
+class Request(Protocol[Reply]):
+    """What is sent to an endpoint, and how its answer is read."""
+
+    @property
+    def path(self) -> str:
+        """Where it is sent, behind the endpoint's base URL."""
+        ...
+
+    @property
+    def schema(self) -> Mapping[str, Any] | None:
+        """JSON schema of the reply; a server that knows none is asked again without."""
+        ...
+
+    @property
+    def most_input_tokens(self) -> int:
+        """A bound on the tokens that it has."""
+        ...
+
+    @property
+    def expected_input_tokens(self) -> int:
+        """An estimate of the tokens that it has."""
+        ...
+
+    @property
+    def most_output_tokens(self) -> int:
+        """A bound on the tokens of the answer; 0 where there is none."""
+        ...
+
+    def body(self, model: str, with_schema: bool) -> dict[str, Any]:
+        """Return what is sent."""
+        ...
+
+    def read(self, body: str) -> Reply:
+        """Return what was answered.
+
+        Raises:
+            ChatError: The answer makes no sense or is a refusal.
+        """
+        ...
+
+
 class HttpChatClient:
-    """Sends chat requests; one per event loop.
+    """Sends requests to a language model; one client per event loop.
 
     Args:
         endpoint: Who is asked.
@@ -73,7 +116,7 @@ class HttpChatClient:
         pool = self._httpx.Limits(max_connections=None, max_keepalive_connections=limits.concurrency)
         self._connections = self._httpx.AsyncClient(timeout=None, limits=pool, headers=endpoint.headers())
 
-    async def ask(self, request: ChatRequest, account: Spending) -> ChatReply:
+    async def ask(self, request: Request[Reply], account: Spending) -> Reply:
         """Return the reply to a request, which is sent again after passing failures.
 
         Args:
@@ -109,7 +152,7 @@ class HttpChatClient:
         """Close the connections."""
         await self._connections.aclose()
 
-    async def _ask_once(self, request: ChatRequest, account: Spending) -> ChatReply:
+    async def _ask_once(self, request: Request[Reply], account: Spending) -> Reply:
         """Send a request, and once more without the schema if the server may not know schemas."""
         with_schema = self._knows_schemas and request.schema is not None
         answer = await self._paid_post(request, with_schema, account)
@@ -120,9 +163,9 @@ class HttpChatClient:
                 logger.info("The server refuses JSON schemas; from now on replies are checked only here.")
         if answer.status != 200:
             raise self._failure(answer)
-        return read_reply(answer.body)
+        return request.read(answer.body)
 
-    async def _paid_post(self, request: ChatRequest, with_schema: bool, account: Spending) -> "_Answer":
+    async def _paid_post(self, request: Request[Any], with_schema: bool, account: Spending) -> "_Answer":
         """Post a request when limits and budget allow, and book what it costs.
 
         Without a count from the server, because it broke off or does not count, the most that it can have cost is booked. An
@@ -133,7 +176,7 @@ class HttpChatClient:
             await self._purse.reserve(most)
             answer, started = None, self._clock()
             try:
-                answer = await self._post(request.body(self._endpoint.model, with_schema))
+                answer = await self._post(request.path, request.body(self._endpoint.model, with_schema))
                 return answer
             finally:
                 actual = replace(self._cost(answer) or most, seconds=self._clock() - started)
@@ -142,11 +185,11 @@ class HttpChatClient:
                 account.add(actual)
                 await self._purse.settle(most, actual)
 
-    async def _post(self, body: dict[str, Any]) -> "_Answer":
+    async def _post(self, path: str, body: dict[str, Any]) -> "_Answer":
         seconds = self._retry.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                response = await self._connections.post(self._endpoint.url, json=body)
+                response = await self._connections.post(self._endpoint.url(path), json=body)
         except TimeoutError as error:
             raise ChatError(f"There was no answer within {seconds:g} seconds.", kind="timeout", is_passing=True) from error
         except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:

@@ -1,6 +1,6 @@
 """The sockets of the rewards room: what a judge and a calibrator must do, and the records they exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol, runtime_checkable
@@ -66,7 +66,11 @@ class Estimate:
 
 
 class Judge(Protocol):
-    """Scores every turn of finished episodes, in hindsight."""
+    """Scores every turn of finished episodes, in hindsight.
+
+    A judge that costs something may have ``estimate(episodes) -> Estimate``; one that asks a model ``prompts(episode)``, which
+    returns what it would send; and one that holds connections ``close()``.
+    """
 
     name: str
 
@@ -106,7 +110,8 @@ class ReadsEpisodes(Protocol):
 
 def calibrator_of(calibrator: Calibrator, episode: Episode) -> Calibrator:
     """Return the calibrator of an episode: ``calibrator`` itself, unless it reads episodes."""
-    return calibrator.for_episode(episode) if isinstance(calibrator, ReadsEpisodes) else calibrator
+    for_episode: Callable[[Episode], Calibrator] | None = getattr(calibrator, "for_episode", None)  # isinstance takes 10 us
+    return calibrator if for_episode is None else for_episode(episode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

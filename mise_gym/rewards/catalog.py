@@ -86,6 +86,20 @@ def spec_of(part: object) -> str:
     return part if isinstance(part, str) else f"{LIVE_PREFIX}{type(part).__name__}"
 
 
+def without_secrets(value: Any) -> Any:
+    """Return a copy of nested mappings and sequences without the entries named ``api_key``, and with names of live judges.
+
+    Example:
+        >>> without_secrets({"judges": [{"model": "m", "api_key": "sk-1"}, make_judge("oracle")]})
+        {'judges': [{'model': 'm'}, 'live:OracleJudge']}
+    """
+    if callable(getattr(value, "judge", None)):
+        return spec_of(value)
+    if isinstance(value, Mapping):
+        return {key: without_secrets(entry) for key, entry in value.items() if key != "api_key"}
+    return [without_secrets(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def _make(table: Registry, spec: object, kwargs: Mapping[str, Any] | None, method: str) -> object:
     if not isinstance(spec, str):
         return _check_live(table.kind, spec, kwargs, method)
@@ -101,14 +115,16 @@ def _make(table: Registry, spec: object, kwargs: Mapping[str, Any] | None, metho
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        known = ", ".join(signature.parameters) or "none"
-        raise ConfigError(f"The {table.kind} {spec!r} got arguments {arguments!r}: {error}. It takes: {known}.") from error
+        known, shown = ", ".join(signature.parameters) or "none", without_secrets(arguments)
+        raise ConfigError(f"The {table.kind} {spec!r} got arguments {shown!r}: {error}. It takes: {known}.") from error
     return _check_live(table.kind, target(**arguments), None, method)
 
 
 def _check_live(kind: str, part: object, kwargs: Mapping[str, Any] | None, method: str) -> object:
     if kwargs:
-        raise ConfigError(f"Arguments {dict(kwargs)!r} were given beside a live {kind} {part!r}. Give them to its constructor.")
+        raise ConfigError(
+            f"Arguments {without_secrets(kwargs)!r} were given beside a live {kind} {part!r}. Give them to its constructor."
+        )
     if not callable(getattr(part, method, None)):
         raise ConfigError(
             f"{part!r} is not a {kind}: it has no method {method!r}. See mise_gym.rewards.base for what it must do."

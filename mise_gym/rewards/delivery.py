@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from mise_gym.errors import ConfigError
 from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import COSTS, JudgeStatus, RewardBreakdown
-from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of
+from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of, without_secrets
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.types import Episode
 
@@ -94,14 +94,14 @@ class RewardDelivery:
 
     def _pay_each_turn(self, tracked: Sequence[TrackedEpisode]) -> list[TurnReward]:
         episodes = [item.recorder.episode() for item in tracked]
-        turns = [_last_turn(breakdown) for breakdown in self.pipeline.reward(episodes)]
+        turns = self.pipeline.reward(episodes, last_turn_only=True)
         rewards = []
         for item, episode, turn in zip(tracked, episodes, turns, strict=True):
             item.paid.append(turn)
             whole = join(item.paid) if item.recorder.is_done else None
             if whole is not None and self.learn:
                 self.pipeline.learn([episode], [whole])
-            hindsight = self.pipeline.w_hindsight * sum(turn.calibrated or ())
+            hindsight = self.pipeline.w_hindsight * turn.calibrated[0] if turn.calibrated else 0.0
             mise = None if whole is None else describe(whole)
             rewards.append(TurnReward(reward=turn.step_rewards[0], env=turn.env_rewards[0], hindsight=hindsight, mise=mise))
         return rewards
@@ -147,17 +147,8 @@ def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Note:
         Gymnasium deep-copies what is recorded, and would copy a judge with its model.
     """
-    plain = {key: _without_secrets(value) for key, value in arguments.items() if key not in ("judge", "calibrator")}
+    plain = {key: without_secrets(value) for key, value in arguments.items() if key not in ("judge", "calibrator")}
     return plain | {key: spec_of(arguments[key]) for key in ("judge", "calibrator")}
-
-
-def _without_secrets(value: Any) -> Any:
-    """Return a copy of nested mappings and sequences without the entries named ``api_key``, and with names of live judges."""
-    if callable(getattr(value, "judge", None)):
-        return spec_of(value)
-    if isinstance(value, Mapping):
-        return {key: _without_secrets(entry) for key, entry in value.items() if key != "api_key"}
-    return [_without_secrets(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
@@ -183,16 +174,4 @@ def join(turns: Sequence[RewardBreakdown]) -> RewardBreakdown:
         step_rewards=tuple(turn.step_rewards[0] for turn in turns),
         status=status,
         judge=judge,
-    )
-
-
-def _last_turn(breakdown: RewardBreakdown) -> RewardBreakdown:
-    """Return the breakdown of the last turn alone."""
-    return RewardBreakdown(
-        env_rewards=breakdown.env_rewards[-1:],
-        scores=breakdown.scores and breakdown.scores[-1:],
-        calibrated=breakdown.calibrated and breakdown.calibrated[-1:],
-        step_rewards=breakdown.step_rewards[-1:],
-        status=breakdown.status,
-        judge=breakdown.judge,
     )

@@ -17,6 +17,7 @@ from mise_gym.types import Episode
 OnJudgeFailure = Literal["environment", "raise"]
 
 _WORTH_RETRYING: Final = {JudgeStatus.UNPARSABLE, JudgeStatus.TIMEOUT, JudgeStatus.RATE_LIMITED, JudgeStatus.ERROR}
+_NO_TURNS: Final = JudgeResult(scores=())
 
 
 class RewardPipeline:
@@ -66,8 +67,12 @@ class RewardPipeline:
         """Episodes without scores, by status."""
         self._failures_in_a_row = 0
 
-    def reward(self, episodes: Sequence[Episode]) -> list[RewardBreakdown]:
+    def reward(self, episodes: Sequence[Episode], *, last_turn_only: bool = False) -> list[RewardBreakdown]:
         """Judge all episodes in one request and return their rewards; nothing is learnt.
+
+        Args:
+            episodes: Finished, or running.
+            last_turn_only: Whether the breakdowns hold the last turn of each episode alone, as ``step`` delivery pays it.
 
         Raises:
             JudgeError: An episode could not be judged and ``on_judge_failure`` is ``"raise"``, or ``max_failures`` failed in a
@@ -76,7 +81,8 @@ class RewardPipeline:
         results = self._judge(episodes)
         for result in results:
             self._count(result)
-        return [self._breakdown(episode, result) for episode, result in zip(episodes, results, strict=True)]
+        turns = slice(-1 if last_turn_only else None, None)
+        return [self._breakdown(episode, result, turns) for episode, result in zip(episodes, results, strict=True)]
 
     def learn(self, episodes: Sequence[Episode], breakdowns: Sequence[RewardBreakdown]) -> None:
         """Let the calibrator learn from the scores and outcomes of training episodes.
@@ -114,13 +120,14 @@ class RewardPipeline:
 
     def _judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
         """Return one valid result per episode, after retries; an episode without turns is not sent to the judge."""
-        results = [JudgeResult(scores=()) for _ in episodes]
-        pending = [index for index, episode in enumerate(episodes) if len(episode)]
+        results = [_NO_TURNS] * len(episodes)
+        pending = [index for index, episode in enumerate(episodes) if episode.transitions]
         for _ in range(1 + self.retries):
             if not pending:
                 break
             for index, result in zip(pending, ask(self.judge, [episodes[index] for index in pending]), strict=True):
-                results[index] = _add_costs(result, results[index])
+                earlier = results[index]
+                results[index] = result if earlier is _NO_TURNS else _add_costs(result, earlier)
             pending = [index for index in pending if results[index].status in _WORTH_RETRYING]
         return results
 
@@ -143,22 +150,30 @@ class RewardPipeline:
                 "Repair the judge, or raise max_failures."
             )
 
-    def _breakdown(self, episode: Episode, result: JudgeResult) -> RewardBreakdown:
-        env_rewards = np.array([turn.reward for turn in episode.transitions], dtype=np.float64)
+    def _breakdown(self, episode: Episode, result: JudgeResult, turns: slice) -> RewardBreakdown:
+        env_rewards = np.array([turn.reward for turn in episode.transitions[turns]], dtype=np.float64)
         calibrated = None
         if result.scores is not None:
-            calibrated = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64))
-        costs = {name: getattr(result, name) for name in COSTS}
-        said = {"message": result.message, "reasons": list(result.reasons), "disagreement": list(result.disagreement)}
-        judge = {"name": self.judge.name, **costs, **{name: value for name, value in said.items() if value}}
+            calibrated = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64))[turns]
         return RewardBreakdown(
             env_rewards=tuple(env_rewards.tolist()),
-            scores=result.scores,
+            scores=None if result.scores is None else result.scores[turns],
             calibrated=None if calibrated is None else tuple(calibrated.tolist()),
             step_rewards=tuple(mix(env_rewards, calibrated, self.w_env, self.w_hindsight).tolist()),
             status=result.status,
-            judge=judge,
+            judge=self._judgement(result),
         )
+
+    def _judgement(self, result: JudgeResult) -> dict[str, Any]:
+        """Return who judged, at what cost, and what was said besides the scores."""
+        judgement = {"name": self.judge.name, **{name: getattr(result, name) for name in COSTS}}
+        if result.message:
+            judgement["message"] = result.message
+        if result.reasons:
+            judgement["reasons"] = list(result.reasons)
+        if result.disagreement:
+            judgement["disagreement"] = list(result.disagreement)
+        return judgement
 
 
 def ask(judge: Judge, episodes: Sequence[Episode]) -> list[JudgeResult]:
@@ -204,7 +219,7 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
     if result.reasons and len(result.reasons) != num_turns:
         return f"There are {len(result.reasons)} reasons for {num_turns} turns."
     for turn, score in enumerate(result.scores):
-        if not (math.isfinite(score) and 0 <= score <= 1):
+        if not 0 <= score <= 1:  # nor is NaN
             return f"Score {score!r} of turn {turn} is not in [0, 1]."
     return ""
 

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from mise_gym.recorder import EpisodeRecorder
 from mise_gym.rewards.base import Calibrator, FloatArray, Judge
-from mise_gym.rewards.delivery import Delivery, PaysInHindsight, TrackedEpisode, build_delivery, recordable
+from mise_gym.rewards.delivery import Delivery, PaysInHindsight, TrackedEpisode, TurnReward, build_delivery, recordable
 from mise_gym.rewards.pipeline import OnJudgeFailure
 from mise_gym.spaces import require_text
 
 Texts = Sequence[str]
 Mask = NDArray[np.bool_]
+Entries = Sequence[tuple[str, Any, Mask]]
+"""Keys of the ``infos`` of a vector, each with its values and which environments have one. Shapes ``(N,)``."""
 
 
 class MISERewardVectorWrapper(
@@ -84,8 +86,9 @@ class MISERewardVectorWrapper(
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]  # gymnasium forgets lists
         seeds = seed if isinstance(seed, list) else [None if seed is None else seed + index for index in range(self.num_envs)]
         self._tracked = self._tracked or [None] * self.num_envs
+        entries = plain_entries(infos)
         for index in np.flatnonzero(mask).tolist():
-            self._start(index, observations, infos, seeds[index])
+            self._start(index, observations, entries, seeds[index])
         return observations, infos
 
     def step(self, actions: Texts) -> tuple[Texts, FloatArray, Mask, Mask, dict[str, Any]]:
@@ -94,49 +97,62 @@ class MISERewardVectorWrapper(
             raise gym.error.ResetNeeded("Call reset before the first step and, without autoreset, after an episode has ended.")
         observations, env_rewards, terminations, truncations, infos = self.env.step(actions)
         acted = {index: tracked for index, tracked in enumerate(self._tracked) if tracked is not None}
+        entries = plain_entries(infos)
         for index, tracked in acted.items():
-            ending = terminations[index], truncations[index]
-            observation, info = self._outcome(index, any(ending), observations, infos)
+            ending = bool(terminations[index]), bool(truncations[index])
+            if any(ending) and self._autoreset_mode == AutoresetMode.SAME_STEP:
+                observation, info = infos["final_obs"][index], info_at(plain_entries(infos["final_info"]), index)
+            else:
+                observation, info = observations[index], info_at(entries, index)
             tracked.recorder.record(actions[index], (observation, env_rewards[index], *ending, info))
-        self._turn_over(acted, observations, infos)
+        self._turn_over(acted, observations, entries)
+        turns = dict(zip(acted, self._delivery.pay(list(acted.values())), strict=True))
         rewards = np.array(env_rewards, dtype=np.float64)
-        for (index, tracked), turn in zip(acted.items(), self._delivery.pay(list(acted.values())), strict=True):
+        for index, turn in turns.items():
             rewards[index] = turn.reward
-            in_final_info = tracked.recorder.is_done and self._autoreset_mode == AutoresetMode.SAME_STEP
-            self._add_info(infos["final_info"] if in_final_info else infos, turn.info(), index)
+        self._tell(turns, infos)
         return observations, rewards, terminations, truncations, infos
 
-    def _outcome(self, index: int, done: bool, observations: Texts, infos: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Return the observation and info that the action of one environment led to."""
-        if done and self._autoreset_mode == AutoresetMode.SAME_STEP:
-            return infos["final_obs"][index], info_at(infos["final_info"], index)
-        return observations[index], info_at(infos, index)
+    def _tell(self, turns: Mapping[int, TurnReward], infos: dict[str, Any]) -> None:
+        """Write what was paid to where the ``info`` of each turn is."""
+        env, hindsight, told = np.zeros(self.num_envs), np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
+        for index, turn in turns.items():
+            if turn.mise is not None and self._autoreset_mode == AutoresetMode.SAME_STEP:
+                self._add_info(infos["final_info"], turn.info(), index)
+                continue
+            env[index], hindsight[index], told[index] = turn.env, turn.hindsight, True
+            if turn.mise is not None:
+                self._add_info(infos, {"mise": turn.mise}, index)
+        if told.any():
+            infos |= {"reward/env": env, "_reward/env": told, "reward/hindsight": hindsight, "_reward/hindsight": told.copy()}
 
-    def _turn_over(self, acted: Mapping[int, TrackedEpisode], observations: Texts, infos: dict[str, Any]) -> None:
+    def _turn_over(self, acted: Mapping[int, TrackedEpisode], observations: Texts, entries: Entries) -> None:
         """Start the episodes whose first observation has come, and forget those that have ended."""
         for index in range(self.num_envs):
             is_ghost = index not in acted
             is_done = not is_ghost and acted[index].recorder.is_done
             if is_ghost or (is_done and self._autoreset_mode == AutoresetMode.SAME_STEP):
-                self._start(index, observations, infos, None)
+                self._start(index, observations, entries, None)
             elif is_done:
                 self._tracked[index] = None
 
-    def _start(self, index: int, observations: Texts, infos: dict[str, Any], seed: int | None) -> None:
-        self._tracked[index] = TrackedEpisode(EpisodeRecorder(observations[index], info_at(infos, index), seed=seed))
+    def _start(self, index: int, observations: Texts, entries: Entries, seed: int | None) -> None:
+        self._tracked[index] = TrackedEpisode(EpisodeRecorder(observations[index], info_at(entries, index), seed=seed))
 
 
-def info_at(infos: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """Return the plain entries of one environment from the ``infos`` of a vector; nested dicts are left out.
+def plain_entries(infos: Mapping[str, Any]) -> Entries:
+    """Return the entries of the ``infos`` of a vector: each key with its values and its mask; nested dicts are left out."""
+    return [
+        (key, values, infos[f"_{key}"]) for key, values in infos.items() if f"_{key}" in infos and not isinstance(values, dict)
+    ]
+
+
+def info_at(entries: Entries, index: int) -> dict[str, Any]:
+    """Return the ``info`` of one environment of a vector.
 
     Example:
-        >>> infos = {"progress": np.array([0.5, 0.0]), "_progress": np.array([True, False])}
-        >>> info_at(infos, 0), info_at(infos, 1)
+        >>> entries = plain_entries({"progress": np.array([0.5, 0.0]), "_progress": np.array([True, False])})
+        >>> info_at(entries, 0), info_at(entries, 1)
         ({'progress': np.float64(0.5)}, {})
     """
-    present = {key: infos.get(f"_{key}") for key in infos if not key.startswith("_")}
-    return {
-        key: infos[key][index]
-        for key, mask in present.items()
-        if mask is not None and mask[index] and not isinstance(infos[key], dict)
-    }
+    return {key: values[index] for key, values, mask in entries if mask[index]}

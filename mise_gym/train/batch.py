@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from mise_gym.llm.batching import pad
+from mise_gym.train.choices import pack_allowed
 from mise_gym.train.credit import CreditLevel, Steps
-from mise_gym.train.decoding import TokenTrace
 from mise_gym.train.distributed import total
 from mise_gym.train.policy import LLMPolicy, Places
+from mise_gym.train.trace import TokenTrace
 from mise_gym.types import Episode
 
 UNITS: Final = {"value_loss": "steps", "anchor_kl": "turns", "calibration_reward": "episodes"}
@@ -39,9 +40,9 @@ class Batch:
     decisions: Places
     """Where each decision's features are: at the token before it. Shape ``(N,)``."""
     allowed: Tensor
-    """Allowed token ids, padded with -1. Shape ``(N, A)``."""
+    """Allowed token ids, as ``choices.pack_allowed`` makes them. Shape ``(N, A)``."""
     choices: Tensor
-    """Index of the chosen token in ``allowed``. Shape ``(N,)``."""
+    """Column of the chosen token in what ``LLMPolicy.allowed_logits`` makes of ``allowed``. Shape ``(N,)``."""
     old_logprobs: Tensor
     """Shape ``(N,)``."""
     decision_steps: Tensor
@@ -70,18 +71,16 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     traces = [sequence.trace for sequence in sequences]
     ids, _ = pad([sequence.ids for sequence in sequences], policy.tokenizer.pad_token_id or 0, device)
     decisions = [decision for trace in traces for decision in trace.decisions]
+    is_limited = all(decision.allowed is not None for decision in decisions)
+    chosen = [d.choice if is_limited else trace.ids[d.position] for trace in traces for d in trace.decisions]
     first_step = np.cumsum([0, *(len(sequence.steps.turns) for sequence in sequences)])
-    width = max((len(decision.allowed) for decision in decisions), default=1)
-    allowed = torch.full((len(decisions), width), -1)
-    for row, decision in enumerate(decisions):
-        allowed[row, : len(decision.allowed)] = torch.tensor(decision.allowed)
     decision_steps = [first_step[row] + step for row, sequence in enumerate(sequences) for step in sequence.steps.of_decisions]
     slots = Places.of([sequence.slots for sequence in sequences])
     return Batch(
         ids=ids,
         decisions=Places.of([[d.position - 1 for d in trace.decisions] for trace in traces]),
-        allowed=allowed.to(device),
-        choices=torch.tensor([d.choice for d in decisions], dtype=torch.long, device=device),
+        allowed=pack_allowed([decision.allowed for decision in decisions]).to(device),
+        choices=torch.tensor(chosen, dtype=torch.long, device=device),
         old_logprobs=torch.tensor([d.logprob for d in decisions], device=device),
         decision_steps=torch.tensor(decision_steps, dtype=torch.long, device=device),
         states=Places.of([sequence.steps.positions for sequence in sequences]),

@@ -88,8 +88,9 @@ def check_folder(folder: Path) -> None:
 class Checkpoints:
     """The checkpoints of one run; the newest two are kept.
 
-    Each is a folder with ``model/`` (loads with ``AutoModelForCausalLM.from_pretrained``), ``tensors.pt`` (critic and optimiser)
-    and ``state.json`` (iteration, calibrator, NumPy's random generator).
+    Each is a folder with ``model/`` (the model, or the adapter that is trained in its place; loads with
+    ``AutoModelForCausalLM.from_pretrained``), ``tensors.pt`` (critic and optimiser) and ``state.json`` (iteration, calibrator,
+    NumPy's random generator).
 
     Args:
         folder: Where they are.
@@ -133,7 +134,7 @@ class Checkpoints:
     def load(self, folder: Path, policy: LLMPolicy) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put a checkpoint's weights into ``policy`` and return its other tensors and its state."""
         load_weights(policy, folder / "model")
-        tensors = torch.load(folder / "tensors.pt", map_location=policy.device, weights_only=True)
+        tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True)  # where generators must be
         policy.value_head.load_state_dict(tensors.pop("value_head"))
         return tensors, json.loads((folder / "state.json").read_text(encoding="utf-8"))
 
@@ -142,13 +143,19 @@ class Checkpoints:
 
 
 def save_model(policy: LLMPolicy, folder: Path) -> None:
-    """Write model and tokenizer the way transformers loads them."""
-    policy.model.save_pretrained(folder)
+    """Write the model, or the adapter that is trained in its place, and the tokenizer the way transformers loads them."""
+    if policy.adapter is None:
+        policy.model.save_pretrained(folder)
+    else:
+        policy.adapter.save(folder)
     policy.tokenizer.save_pretrained(folder)
 
 
 def load_weights(policy: LLMPolicy, folder: Path) -> None:
     """Put the weights of a folder written by ``save_model`` into a policy of the same shape."""
+    if policy.adapter is not None:
+        policy.adapter.load(folder)
+        return
     stored = type(policy.model).from_pretrained(folder, dtype=torch.float32)
     policy.model.load_state_dict(stored.state_dict())
 

@@ -10,14 +10,18 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
+from mise_gym.train.adapter import LoRAConfig
 from mise_gym.train.model import TinyModelConfig
+from mise_gym.train.placement import ModelConfig
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.ranges import check_ranges
+from mise_gym.train.server import ServerConfig
 from mise_gym.train.task_sets.scienceworld import ScienceWorldConfig
 from mise_gym.train.task_sets.textworld import TextWorldConfig
 from mise_gym.train.task_sets.webshop import WebShopConfig
 from mise_gym.train.tasks import check_env
 from mise_gym.train.warm_start import WarmStartConfig
+from mise_gym.train.writers import IN_PROCESS, Decoding
 
 RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped", "mise-flipped-cal", "process", "sft"]
 
@@ -105,6 +109,16 @@ class TrainConfig:
     """Weight of the hindsight reward per turn, beside an outcome between 0 and 1 per episode."""
     max_observation_tokens: int = 256
     """Longer observations lose their middle."""
+    decoding: Decoding = "constrained"
+    """What the model may write as an action: one of the admissible commands, or any text."""
+    thinking: bool = False
+    """The model may write thoughts before each action. They are trained like the action, and the environment never sees them."""
+    max_action_tokens: int = 32
+    """Longest free text per turn, thoughts included; what is cut off counts as malformed. With thoughts take 128 or more."""
+    generator: str = IN_PROCESS
+    """Where actions are written: in-process, or the address of a server, such as http://127.0.0.1:8000/v1."""
+    old_logprobs: Literal["writer", "learner"] = "writer"
+    """Whose log-probabilities PPO's ratio starts from: those that the actions were written with, or the learner's own."""
     checkpoint_every: int = 1
     """Iterations between checkpoints."""
     threads: int | None = None
@@ -119,10 +133,13 @@ class TrainConfig:
     textworld: TextWorldConfig = field(default_factory=TextWorldConfig)
     scienceworld: ScienceWorldConfig = field(default_factory=ScienceWorldConfig)
     webshop: WebShopConfig = field(default_factory=WebShopConfig)
+    model_config: ModelConfig = field(default_factory=ModelConfig)
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
     tiny: TinyModelConfig = field(default_factory=TinyModelConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
@@ -132,6 +149,8 @@ class TrainConfig:
         check_ranges("", self, "seed", "w_hindsight")
         check_ranges("", self, "checkpoint_every", "threads", least=1)
         check_ranges("", self, "max_observation_tokens", least=2)
+        check_ranges("", self, "max_action_tokens", least=1)
+        self._check_generator()
         if max(self.warm_start.expert_episodes, self.warm_start.judge_episodes) > self.games.train:
             raise ConfigError(
                 f"The warm start wants {self.warm_start.expert_episodes} expert and {self.warm_start.judge_episodes} judge "
@@ -141,6 +160,20 @@ class TrainConfig:
             raise ConfigError(
                 f"evaluation.episodes is {self.evaluation.episodes}, but there are only {self.games.heldout} valid games. "
                 "Raise games.heldout."
+            )
+
+    def _check_generator(self) -> None:
+        if self.generator == IN_PROCESS:
+            return
+        if not self.generator.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"The generator is {self.generator!r}; it must be {IN_PROCESS!r} or the address of a server, "
+                "such as 'http://127.0.0.1:8000/v1'."
+            )
+        if self.decoding != "free":
+            raise ConfigError(
+                f"The generator is {self.generator!r} and the decoding is {self.decoding!r}: a server cannot be held to the "
+                "admissible commands. Give --decoding free too, or leave the generator in-process."
             )
 
     def to_json(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mise_gym.train.advantages import FloatArray, GroupBaseline, gae, group_advantages, normalise, returns_to_go
-from mise_gym.train.decoding import TokenTrace
+from mise_gym.train.trace import TokenTrace
 
 CreditLevel = Literal["turn", "token"]
 
@@ -32,17 +32,15 @@ class Steps:
             trace: The episode in tokens.
             level: "turn" makes every turn a step; "token" every decision, and every turn without one.
         """
+        if level == "turn":
+            return cls(list(trace.value_positions), list(range(len(trace.value_positions))), [d.turn for d in trace.decisions])
         decided = {turn: [d.position - 1 for d in group] for turn, group in groupby(trace.decisions, lambda d: d.turn)}
         positions: list[int] = []
         turns: list[int] = []
         of_decisions: list[int] = []
         for turn, start in enumerate(trace.value_positions):
             places = decided.get(turn, [])
-            if level == "turn":
-                of_decisions += [turn] * len(places)
-                places = [start]
-            else:
-                of_decisions += range(len(positions), len(positions) + len(places))
+            of_decisions += range(len(positions), len(positions) + len(places))
             positions += places or [start]
             turns += [turn] * max(len(places), 1)
         return cls(positions, turns, of_decisions)

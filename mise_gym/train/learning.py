@@ -18,11 +18,13 @@ from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.distributed import SharedJudge, main_only, share, unshare
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOLearner
+from mise_gym.train.rescoring import rescored
 from mise_gym.train.rollout import Rollout, TextEnvironment, collect, draw_seeds
 from mise_gym.train.tasks import task_set
 from mise_gym.train.validation import Validation
+from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import write_episodes
 from mise_gym.types import Episode
 
@@ -34,27 +36,30 @@ class Trainer:
 
     Args:
         policy: The warm-started policy.
-        reference: A copy of it, which stays as it is.
+        reference: The policy as it is now, for good: ``reference_of(policy)``.
         envs: Training environments.
         config: The run's settings.
         folder: The run's folder; checkpoints and episodes go there.
         metrics: Where metrics go.
         seed: Seed sequence of everything drawn at random.
+        writers: What writes the actions; ``None`` makes it from the settings.
     """
 
     def __init__(  # noqa: PLR0913  # the parts of a run, each used once
         self,
         policy: LLMPolicy,
-        reference: LLMPolicy,
+        reference: Reader,
         envs: Sequence[TextEnvironment],
         config: TrainConfig,
         folder: Path,
         metrics: MetricsFile,
         seed: Sequence[int],
+        writers: Writers | None = None,
     ) -> None:
         arm = REWARD_ARMS[config.reward]
         judge: Judge = SharedJudge(SelfEvaluationJudge(policy))
         self.policy, self.envs, self.config, self.folder, self.metrics = policy, envs, config, folder, metrics
+        self.writers = writers or make_writers(config)
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
             arm.calibrator,
@@ -67,7 +72,9 @@ class Trainer:
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
-        self.validation = Validation(config.evaluation, tasks.options("valid"), envs, policy, folder / "best", seed)
+        self.validation = Validation(
+            config.evaluation, tasks.options("valid"), envs, policy, folder / "best", seed, self.writers.begin
+        )
         self.iterations = config.ppo.iterations if arm.trains_policy else 0
         """Iterations of the whole run."""
         self.done = 0
@@ -106,7 +113,11 @@ class Trainer:
     def _iteration(self) -> dict[str, float]:
         tasks = [self.games[game] for game in self._draw_games()]
         start = perf_counter()
-        played = collect(self.envs, share(tasks), self.policy, share(draw_seeds(self.rng, len(tasks))))
+        self.writers.sync(self.policy, self.done)
+        seeds = draw_seeds(self.rng, len(tasks))
+        played = collect(self.envs, share(tasks), self.policy, share(seeds), begin=self.writers.begin)
+        if self.config.old_logprobs == "learner":
+            played = rescored(self.policy, played)
         rollout = Rollout(unshare(played.episodes), unshare(played.traces), played.simulator_seconds)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)

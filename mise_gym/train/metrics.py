@@ -9,6 +9,7 @@ import numpy as np
 
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.distributed import main_only
+from mise_gym.train.text import WRITTEN
 from mise_gym.types import Episode
 
 GLOSSARY: Final = {
@@ -16,6 +17,8 @@ GLOSSARY: Final = {
     "rollout/progress_mean": "Mean final progress R of training episodes.",
     "rollout/turns_mean": "Mean number of turns of training episodes.",
     "rollout/truncated_rate": "Share of training episodes cut by the turn limit.",
+    "rollout/valid_action_rate": "Share of turns whose action the environment understood.",
+    "rollout/malformed_rate": "Share of turns in whose text no command was found; 0 where actions are chosen among commands.",
     "reward/env_mean": "Mean over episodes of the summed environment reward.",
     "reward/hindsight_mean": "Mean over episodes of the summed, weighted hindsight reward w_hindsight * c(s_t).",
     "reward/total_mean": "Mean over episodes of the summed reward that the learner got.",
@@ -124,6 +127,8 @@ class MetricsFile:
 
 def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdown]) -> dict[str, float]:
     """Return the rollout, reward and judge metrics of an iteration; see ``GLOSSARY``."""
+    turns = [turn for episode in episodes for turn in episode.transitions]
+    written = [turn for episode in episodes for turn in episode.extra.get(WRITTEN, ())]
     success = np.array([episode.success for episode in episodes])
     outcomes = np.array([episode.progress for episode in episodes])
     judged = np.array([reward.scores is not None for reward in rewards])
@@ -139,6 +144,8 @@ def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdo
         "rollout/progress_mean": float(outcomes.mean()),
         "rollout/turns_mean": float(np.mean([len(episode) for episode in episodes])),
         "rollout/truncated_rate": float(np.mean([episode.truncated for episode in episodes])),
+        "rollout/valid_action_rate": float(np.mean([turn.valid_action for turn in turns])),
+        "rollout/malformed_rate": sum(turn["is_malformed"] for turn in written) / len(turns),
         "reward/env_mean": float(env.mean()),
         "reward/hindsight_mean": float((total - env).mean()),
         "reward/total_mean": float(total.mean()),

@@ -55,16 +55,32 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
 
 
-def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int) -> Any:
+def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int, attention: str | None = None) -> Any:
     """Build a Llama-shaped causal language model with random weights drawn from ``seed``.
 
     Weights have the standard deviation 1 / sqrt(width). Llama's own 0.02 is made for wide models: at a width of 96 it leaves
     attention so flat that copying from the recipe is found ten times later or never (``docs/log.md``).
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    shape = LlamaConfig(
+    shape = tiny_shape(
+        config,
         vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=attention,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(shape)
+
+
+def tiny_shape(config: TinyModelConfig, **more: Any) -> Any:
+    """Return transformers' configuration of the tiny model; ``more`` goes into it."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
         hidden_size=config.hidden_size,
         intermediate_size=config.intermediate_size,
         num_hidden_layers=config.num_layers,
@@ -73,10 +89,5 @@ def build_tiny_model(tokenizer: Any, config: TinyModelConfig, seed: int) -> Any:
         max_position_embeddings=config.max_tokens,
         tie_word_embeddings=True,
         initializer_range=config.hidden_size**-0.5,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **more,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(shape)

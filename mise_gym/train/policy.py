@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mise_gym.llm.batching import pad, token_batches
+from mise_gym.train.adapter import Adapter
+from mise_gym.train.choices import OPEN, limit
 from mise_gym.train.critic import Critic, CriticKind
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
+
+MAX_LOGITS: Final = 2**26
+"""A quarter of a gigabyte in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,26 @@ class Places:
         )
 
 
+class Reader(Protocol):
+    """What the update reads from a policy, or from what the policy was before."""
+
+    def features(self, ids: Tensor) -> Tensor:
+        """Return the last hidden states of right-padded sequences. Shape ``(B, S)`` -> ``(B, S, D)``."""
+        ...
+
+    def allowed_logits(self, features: Tensor, allowed: Tensor) -> Tensor:
+        """Return the logits of allowed tokens. Shapes ``(N, D)`` and ``(N, A)`` -> ``(N, A)``, or ``(N, V)`` if any was free."""
+        ...
+
+    def score_logits(self, features: Tensor) -> Tensor:
+        """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
+        ...
+
+    def values(self, features: Tensor, states: Places) -> Tensor:
+        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``."""
+        ...
+
+
 class LLMPolicy(nn.Module):
     """A language model with a critic on its features.
 
@@ -40,19 +66,42 @@ class LLMPolicy(nn.Module):
         tokenizer: Its tokenizer.
         max_observation_tokens: Longest observation that the model is shown.
         critic: Which critic; see ``Critic``.
+        computes_in_bfloat16: Whether the transformer computes in bfloat16 where weights are kept in float32. Values, beliefs and
+            the logits of actions are float32 in any case.
+        max_tokens_per_pass: Most tokens, padding included, that ``self_evaluate`` and the learners read at once.
+        thinking: Whether it thinks before it acts.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_observation_tokens: int = 256, critic: CriticKind = "detached") -> None:
+    def __init__(  # noqa: PLR0913  # the last three are keyword-only
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_observation_tokens: int = 256,
+        critic: CriticKind = "detached",
+        *,
+        computes_in_bfloat16: bool = False,
+        max_tokens_per_pass: int = 16_384,
+        thinking: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
+        self.adapter: Adapter | None = None
+        """The adapter inside ``model`` that is trained in place of its weights, if there is one."""
+        self.computes_in_bfloat16 = computes_in_bfloat16
+        self.max_tokens_per_pass = max_tokens_per_pass
         self.tokenizer = tokenizer
-        self.text = EpisodeText(tokenizer, max_observation_tokens)
-        self.value_head = Critic(model.get_input_embeddings().embedding_dim, critic)
+        self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
+        self.value_head = Critic(model.get_input_embeddings().embedding_dim, critic).to(self.device)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device  # type: ignore[no-any-return]  # transformers is untyped
+
+    @property
+    def trained_weights(self) -> list[nn.Parameter]:
+        """The weights of the language model that are trained: all of them, or the adapter's."""
+        return [weights for weights in self.model.parameters() if weights.requires_grad]
 
     @property
     def max_tokens(self) -> int:
@@ -64,19 +113,71 @@ class LLMPolicy(nn.Module):
 
         Padding on the right needs no mask: attention is causal, and nothing is read at padded places.
         """
-        return self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+        return self.trunk(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+
+    def trunk(self, **inputs: Any) -> Any:
+        """Run the transformer without its output layer, with checkpointing where a gradient is wanted.
+
+        Args:
+            inputs: What a transformers model takes; its output is returned.
+        """
+        if self.model.training != torch.is_grad_enabled():  # transformers checkpoints, and forgets its cache, only in training
+            self.model.train(torch.is_grad_enabled())
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.computes_in_bfloat16):
+            return self.model.base_model(**inputs)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return next-token logits, in float32. Shape ``(N, D)`` -> ``(N, V)``."""
-        return self.model.get_output_embeddings()(features).float()  # type: ignore[no-any-return]
+        """Return the logits of the whole vocabulary. Shape ``(N, D)`` -> ``(N, V)``; computed as the transformer computes."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.computes_in_bfloat16):
+            return self.model.get_output_embeddings()(features).float()  # type: ignore[no-any-return]
+
+    def token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy of next tokens in nats, with at most ``MAX_LOGITS`` logits in memory at a time.
+
+        Args:
+            features: Shape ``(N, D)``.
+            targets: Token ids. Shape ``(N,)``.
+
+        Returns:
+            Shape ``(N,)``.
+        """
+        rows = max(1, MAX_LOGITS // self.model.get_output_embeddings().out_features)
+        if len(targets) <= rows:
+            return self._token_losses(features, targets)
+        parts = zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
+        return torch.cat([checkpoint(self._token_losses, *part, use_reentrant=False) for part in parts])
+
+    def _token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(self.logits(features), targets, reduction="none")
+
+    def allowed_logits(self, features: Tensor, allowed: Tensor) -> Tensor:
+        """Return the logits of allowed tokens, in float32, without those of the rest of the vocabulary if none was free.
+
+        Args:
+            features: Shape ``(N, D)``.
+            allowed: As ``choices.pack_allowed`` makes it. Shape ``(N, A)``.
+
+        Returns:
+            Shape ``(N, A)``, in the order of ``allowed``, if every decision was limited; otherwise ``(N, V)``, in the order of
+            the vocabulary. ``-inf`` where nothing could be chosen.
+        """
+        head = self.model.get_output_embeddings()
+        if (allowed[:, 0] == OPEN).any():
+            return limit(self._logits_of(features, head.weight, head.bias), allowed)
+        tokens, columns = torch.unique(allowed.clamp(min=0), return_inverse=True)
+        logits = self._logits_of(features, head.weight[tokens], None if head.bias is None else head.bias[tokens])
+        return logits.gather(1, columns).masked_fill(allowed < 0, -torch.inf)
 
     def score_logits(self, features: Tensor) -> Tensor:
         """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
         head = self.model.get_output_embeddings()
         pair = torch.tensor([self.text.good_id, self.text.bad_id], device=features.device)
-        bias = None if head.bias is None else head.bias[pair]
-        good, bad = nn.functional.linear(features, head.weight[pair], bias).float().unbind(-1)
+        good, bad = self._logits_of(features, head.weight[pair], None if head.bias is None else head.bias[pair]).unbind(-1)
         return good - bad
+
+    def _logits_of(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply rows of the output layer in float32: rounded to bfloat16, a logit of 20 would be off by up to 0.06."""
+        return nn.functional.linear(features.float(), weight.float(), None if bias is None else bias.float())
 
     def values(self, features: Tensor, states: Places) -> Tensor:
         """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``; no gradient reaches the trunk."""
@@ -93,7 +194,7 @@ class LLMPolicy(nn.Module):
             return []
         sequences, slots = zip(*(self.with_hindsight(episode) for episode in episodes), strict=True)
         beliefs: list[NDArray[np.float64]] = [np.empty(0)] * len(episodes)
-        for rows in token_batches([len(sequence) for sequence in sequences]):
+        for rows in token_batches([len(sequence) for sequence in sequences], self.max_tokens_per_pass):
             ids, _ = pad([sequences[row] for row in rows], self.tokenizer.pad_token_id or 0, self.device)
             places = Places.of([slots[row] for row in rows])
             scores = self.score_logits(self.features(ids)[places.rows, places.columns]).sigmoid().double().cpu().numpy()
@@ -105,8 +206,8 @@ class LLMPolicy(nn.Module):
         """Return an episode's token ids with the hindsight questions behind it, and the positions of their slots."""
         turns = episode.transitions
         ids = self.text.opening(episode.task, turns[0].observation)
-        for turn in turns:
-            ids += self.text.action(turn.action)
+        for turn, written in zip(turns, self.text.written(episode), strict=True):
+            ids += written
             ids += self.text.observation(turn.next_observation)
         questions = self.text.hindsight([turn.action for turn in turns])
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]

@@ -27,7 +27,7 @@ from mise_gym.train.losses import (
     reference_kl,
     value_loss,
 )
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.reading import Minibatch, Reading, by_episode, drift_metrics, episode_beliefs, read
 from mise_gym.train.rollout import Rollout
@@ -140,19 +140,19 @@ class PPOLearner:
 
     Args:
         policy: Trained in place.
-        reference: A frozen copy from before reinforcement learning; anchors actions and beliefs.
+        reference: The policy from before reinforcement learning, as ``reference_of`` returns it; anchors actions and beliefs.
         config: The knobs.
         train_judge: Whether r^C trains the self-evaluation.
     """
 
-    def __init__(self, policy: LLMPolicy, reference: LLMPolicy, config: PPOConfig, *, train_judge: bool) -> None:
+    def __init__(self, policy: LLMPolicy, reference: Reader, config: PPOConfig, *, train_judge: bool) -> None:
         self.policy = policy
-        self.reference = reference.requires_grad_(False)
+        self.reference = reference
         self.config = config
         self.train_judge = train_judge
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": policy.model.parameters(), "lr": config.learning_rate},
+                {"params": policy.trained_weights, "lr": config.learning_rate},
                 {"params": policy.value_head.parameters(), "lr": config.critic_learning_rate},
             ],
             weight_decay=0.0,

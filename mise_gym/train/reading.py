@@ -11,7 +11,7 @@ from mise_gym.rewards.metrics import judge_drift
 from mise_gym.train.advantages import FloatArray
 from mise_gym.train.batch import Batch
 from mise_gym.train.distributed import gather_objects, merge
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +19,17 @@ class Reading:
     """What one forward pass reads from a batch."""
 
     logprobs: Tensor
-    """Of all allowed tokens, ``-inf`` where padded. Shape ``(N, A)``."""
+    """Of all allowed tokens, ``-inf`` elsewhere; one column per token of the vocabulary if any was free. Shape ``(N, A)``."""
     values: Tensor
     """Shape ``(T,)``."""
     score_logits: Tensor
     """Shape ``(U,)``."""
 
 
-def read(policy: LLMPolicy, batch: Batch) -> Reading:
+def read(policy: Reader, batch: Batch) -> Reading:
     """Run the model once and read policy, critic and judge from it."""
     features = policy.features(batch.ids)
-    logits = policy.logits(features[batch.decisions.rows, batch.decisions.columns])
-    allowed_logits = logits.gather(1, batch.allowed.clamp(min=0)).masked_fill(batch.allowed < 0, -torch.inf)
+    allowed_logits = policy.allowed_logits(features[batch.decisions.rows, batch.decisions.columns], batch.allowed)
     return Reading(
         allowed_logits.log_softmax(-1),
         policy.values(features, batch.states),

@@ -3,12 +3,11 @@
 games -> demonstrations -> warm start -> evaluation before -> PPO -> evaluation after -> pictures and summary
 """
 
-import copy
 import json
 import logging
 import resource
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -33,10 +32,13 @@ from mise_gym.train.mirrors import mirrors_of
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy
+from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.tasks import task_set
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
+from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 
@@ -57,11 +59,12 @@ class TrainingRun:
     Raises:
         ConfigError: The folder holds a run with other settings.
         CheckpointError: The folder's list of settings is damaged.
-        MissingExtraError: Matplotlib, which draws the pictures, is not installed.
+        MissingExtraError: Matplotlib, which draws the pictures, is not installed, or peft, if an adapter is trained.
     """
 
     def __init__(self, config: TrainConfig, *, progress: bool = True) -> None:
         require("matplotlib")  # now, and not when the training is over
+        check_placement(config)
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
         self.tasks = task_set(config)
@@ -86,12 +89,13 @@ class TrainingRun:
             episodes = self._demonstrations()
         with self._stage("warm_start"), main_first():
             policy = self._warm_started(episodes)
-        with self._stage("evaluation_before"):
-            before = self._evaluate("before", policy)
-        with self._stage("ppo"):
-            self._train(policy)
-        with self._stage("evaluation_after"):
-            after = self._evaluate("after", policy)
+        with closing(make_writers(self.config)) as writers:
+            with self._stage("evaluation_before"):
+                before = self._evaluate("before", policy, writers)
+            with self._stage("ppo"):
+                self._train(policy, writers)
+            with self._stage("evaluation_after"):
+                after = self._evaluate("after", policy, writers)
         self.metrics.close()
         self._draw(before["sampled"], after["sampled"])
         return self._summarise(before, after)
@@ -166,23 +170,28 @@ class TrainingRun:
         folder = self.folder / "warm_start"
         if folder.exists():
             check_folder(folder)
-        model, tokenizer = load_model(str(folder)) if folder.exists() else self._fresh_model(episodes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            policy = LLMPolicy(model, tokenizer, config.max_observation_tokens, config.ppo.critic)
-        if folder.exists():
-            return policy
-        self.metrics.rewind("warm_start", 0)
-        self._prepare(policy, episodes)
-        write_folder(folder, lambda aside: save_model(policy, aside))
+        model, tokenizer = self._load(str(folder)) if folder.exists() else self._fresh_model(episodes)
+        policy = make_policy(model, tokenizer, config)
+        if not folder.exists():
+            self.metrics.rewind("warm_start", 0)
+            with adapter_for_the_warm_start(policy, config):
+                self._prepare(policy, episodes)
+            write_folder(folder, lambda aside: save_model(policy, aside))
+        add_adapter(policy, config, folder)
         return policy
 
     def _fresh_model(self, episodes: Sequence[Episode]) -> tuple[Any, Any]:
         config = self.config
         if config.model is not None:
-            return load_model(config.model)
+            return self._load(config.model)
         tokenizer = train_tokenizer(corpus(episodes), config.tiny.vocab_size)
-        return build_tiny_model(tokenizer, config.tiny, config.seed), tokenizer
+        return build_tiny_model(tokenizer, config.tiny, config.seed, config.model_config.attention), tokenizer
+
+    def _load(self, name: str) -> tuple[Any, Any]:
+        config = self.config
+        return load_model(
+            name, config.model_config.stored_dtype(is_trained=not config.lora.is_used), config.model_config.attention
+        )
 
     def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
         bar = self._bar("warm start", 0)
@@ -198,7 +207,7 @@ class TrainingRun:
         with bar:
             warm_start(policy, episodes, self.config.warm_start, rng, show)
 
-    def _evaluate(self, when: str, policy: LLMPolicy) -> dict[str, Evaluation]:
+    def _evaluate(self, when: str, policy: LLMPolicy, writers: Writers) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
         tasks = share(self.tasks.options("valid"))
@@ -208,6 +217,7 @@ class TrainingRun:
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
                 envs = envs or self._make_envs(heldout, labelled=True)
+                writers.sync(policy, 0)
                 seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
                 with self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
                     episodes = collect(
@@ -216,6 +226,7 @@ class TrainingRun:
                         policy,
                         seeds,
                         temperature=temperature,
+                        begin=writers.begin,
                         recorder_class=self.tasks.recorder_class,
                         on_episode=bar.update,
                     ).episodes
@@ -227,7 +238,7 @@ class TrainingRun:
             env.close()
         return evaluations
 
-    def _train(self, policy: LLMPolicy) -> None:
+    def _train(self, policy: LLMPolicy, writers: Writers) -> None:
         """Run PPO from the newest checkpoint to the end, and leave the last model, or the best one, in ``model/``."""
         folder = self.folder / "model"
         if folder.exists():
@@ -236,7 +247,7 @@ class TrainingRun:
             return
         envs = self._make_envs(self.config.ppo.episodes_per_iteration)
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, copy.deepcopy(policy), envs, self.config, self.folder, self.metrics, seed)
+        trainer = Trainer(policy, reference_of(policy), envs, self.config, self.folder, self.metrics, seed, writers)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)

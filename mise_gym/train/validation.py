@@ -9,9 +9,11 @@ import numpy as np
 
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
 from mise_gym.train.config import EvaluationConfig
+from mise_gym.train.decoding import TurnDecoder
 from mise_gym.train.distributed import share, unshare, wait
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
+from mise_gym.train.trace import BeginWriting
 
 _RESULT: Final = "evaluation.json"
 
@@ -29,9 +31,10 @@ class Validation:
         policy: What plays.
         folder: Where the best model is kept, as transformers loads it.
         seed: Seed sequence of the sampled actions.
+        begin: Starts what writes the actions, as for ``collect``.
     """
 
-    def __init__(  # the parts of a run, each used once
+    def __init__(  # noqa: PLR0913  # the parts of a run, each used once
         self,
         config: EvaluationConfig,
         tasks: Sequence[Mapping[str, Any]],
@@ -39,7 +42,9 @@ class Validation:
         policy: LLMPolicy,
         folder: Path,
         seed: Sequence[int],
+        begin: BeginWriting = TurnDecoder,
     ) -> None:
+        self.begin = begin
         self.config, self.envs, self.policy, self.folder, self.seed = config, envs, policy, folder, list(seed)
         self.tasks = tasks[: config.episodes]
 
@@ -50,7 +55,7 @@ class Validation:
     def run(self, iteration: int) -> dict[str, float]:
         """Play, keep the model if it has won more games than any before, and return the ``evaluation/*`` metrics."""
         seeds = draw_seeds(np.random.default_rng([*self.seed, iteration]), len(self.tasks))
-        episodes = unshare(collect(self.envs, share(self.tasks), self.policy, share(seeds)).episodes)
+        episodes = unshare(collect(self.envs, share(self.tasks), self.policy, share(seeds), begin=self.begin).episodes)
         result = {
             "evaluation/success_rate": float(np.mean([episode.success for episode in episodes])),
             "evaluation/progress_mean": float(np.mean([episode.progress for episode in episodes])),

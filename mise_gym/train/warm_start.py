@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mise_gym.llm.batching import pad
+from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.demonstrations import GOOD_TURNS
 from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.ranges import check_ranges
@@ -72,20 +72,18 @@ def warm_start(
     examples = [_example(policy, episode) for episode in episodes]
     updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
     total = config.epochs * updates_per_epoch
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(policy.trained_weights, lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
     for done in range(total):
         if done % updates_per_epoch == 0:
             order = rng.permutation(len(examples))
         start = done % updates_per_epoch * config.batch_episodes
-        losses = _losses(policy, [examples[row] for row in order[start : start + config.batch_episodes]])
-        loss = losses["act"] + config.judge_coef * losses["judge"] + config.text_coef * losses["text"]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        losses = _add_gradients(policy, [examples[row] for row in order[start : start + config.batch_episodes]], config)
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        on_update(done + 1, total, {f"warm_start/{name}_loss": value.item() for name, value in losses.items()})
+        on_update(done + 1, total, {f"warm_start/{name}_loss": value for name, value in losses.items()})
 
 
 def _schedule(done: int, total: int) -> float:
@@ -99,15 +97,34 @@ def _example(policy: LLMPolicy, episode: Episode) -> _Example:
     turns = episode.transitions
     acted: list[int] = []
     end = len(policy.text.opening(episode.task, turns[0].observation))
-    for turn, is_good in zip(turns, labels, strict=True):
-        start, end = end, end + len(policy.text.action(turn.action))
+    for turn, written, is_good in zip(turns, policy.text.written(episode), labels, strict=True):
+        start, end = end, end + len(written)
         if is_good:
             acted.extend(range(start, end))
         end += len(policy.text.observation(turn.next_observation))
     return _Example(ids, acted, slots, labels)
 
 
-def _losses(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.Tensor]:
+def _add_gradients(policy: LLMPolicy, examples: Sequence[_Example], config: WarmStartConfig) -> dict[str, float]:
+    """Add the gradient of the loss of some examples, in as many passes as the policy's memory wants, and return its terms."""
+    acted = sum(len(example.acted) for example in examples)
+    counts = {
+        "act": acted,
+        "text": sum(len(example.ids) - 1 for example in examples) - acted,
+        "judge": sum(len(example.slots) for example in examples),
+    }
+    means = dict.fromkeys(counts, 0.0)
+    for rows in token_batches([len(example.ids) for example in examples], policy.max_tokens_per_pass):
+        sums = _loss_sums(policy, [examples[row] for row in rows])
+        terms = {name: sums[name] / max(1, count) for name, count in counts.items()}
+        loss = terms["act"] + config.judge_coef * terms["judge"] + config.text_coef * terms["text"]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        means = {name: mean + terms[name].item() for name, mean in means.items()}
+    return means
+
+
+def _loss_sums(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.Tensor]:
+    """Return the losses of some examples, summed over tokens and over slots."""
     ids, mask = pad([example.ids for example in examples], policy.tokenizer.pad_token_id or 0, policy.device)
     features = policy.features(ids)
     slots = Places.of([example.slots for example in examples])
@@ -116,11 +133,11 @@ def _losses(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.
     for row, example in enumerate(examples):
         acted[row, example.acted] = 1
     rows, columns = mask[:, 1:].nonzero(as_tuple=True)
-    per_token = cross_entropy(policy.logits(features[rows, columns]), ids[rows, columns + 1], reduction="none")
+    per_token = policy.token_losses(features[rows, columns], ids[rows, columns + 1])
     acted = acted[rows, columns + 1]
-    text = 1 - acted
+    scores = policy.score_logits(features[slots.rows, slots.columns])
     return {
-        "act": (per_token * acted).sum() / acted.sum().clamp(min=1),
-        "text": (per_token * text).sum() / text.sum(),
-        "judge": binary_cross_entropy_with_logits(policy.score_logits(features[slots.rows, slots.columns]), labels),
+        "act": (per_token * acted).sum(),
+        "text": (per_token * (1 - acted)).sum(),
+        "judge": binary_cross_entropy_with_logits(scores, labels, reduction="sum"),
     }

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlencode
@@ -19,7 +20,7 @@ import pytest
 import mise_gym  # noqa: F401  # registers mise/WebShop-v0
 from mise_gym.cli import main
 from mise_gym.cli import shop as ours
-from mise_gym.cli.shop import PurchaseRecorder, episode_of
+from mise_gym.cli.shop import VisitRecorder, episode_of
 from mise_gym.envs.wrappers import replay
 from mise_gym.trajectories import EpisodeWriter, read_episodes
 from tests.webshop_server.shopper import Shopper
@@ -27,7 +28,7 @@ from tests.webshop_server.small_shop import small_catalogue
 from webshop_server import command as theirs
 from webshop_server.app import create_app
 from webshop_server.config import ShopConfig
-from webshop_server.purchase import Errand, Purchase
+from webshop_server.past_visit import Errand, PastVisit
 from webshop_server.storefront import Storefront
 
 SETTINGS: dict[str, object] = {"quirks": "upstream", "show_attributes": False}
@@ -39,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_catalogue(tmp_path_factory.mktemp("shop")).folder
 
 
-def buy_shoes(folder: Path, recorder: Callable[[Purchase], None], way: list[str], **settings: object) -> Shopper:
-    shopper = Shopper(create_app(ShopConfig(catalogue=folder, on_purchase=recorder, **settings)), goal=1)  # type: ignore[arg-type]
+def buy_shoes(folder: Path, recorder: Callable[[PastVisit], None], way: list[str], **settings: object) -> Shopper:
+    shopper = Shopper(create_app(ShopConfig(catalogue=folder, on_end=recorder, **settings)), goal=1)  # type: ignore[arg-type]
     for action in way:
         shopper.act(action)
     return shopper
@@ -48,13 +49,33 @@ def buy_shoes(folder: Path, recorder: Callable[[Purchase], None], way: list[str]
 
 def test_a_visit_is_recorded_and_the_environment_plays_it_again_with_equal_rewards(folder: Path, tmp_path: Path) -> None:
     with EpisodeWriter(tmp_path / "people.jsonl") as writer:
-        shopper = buy_shoes(folder, PurchaseRecorder(writer, SETTINGS), WAY)
+        shopper = buy_shoes(folder, VisitRecorder(writer, SETTINGS), WAY)
     (episode,) = read_episodes(tmp_path / "people.jsonl")
     env = gym.make("mise/WebShop-v0", catalogue=str(folder), **episode.extra["settings"])
 
     assert replay(env, episode) == episode
     assert (episode.task_id, episode.progress, episode.terminated) == ("human-1", shopper.state["reward"], True)
     assert [turn.action for turn in episode.transitions] == WAY
+    env.close()
+
+
+def test_a_visit_without_a_purchase_is_recorded_as_truncated_and_can_be_played_judged_and_viewed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people, judged = tmp_path / "people.jsonl", tmp_path / "judged.jsonl"
+    with EpisodeWriter(people) as writer:
+        shopper = buy_shoes(folder, VisitRecorder(writer, SETTINGS), WAY[:-1])
+        shopper.client.application.extensions["storefront"].close()
+    (episode,) = read_episodes(people)
+    env = gym.make("mise/WebShop-v0", catalogue=str(folder), **episode.extra["settings"])
+
+    assert (episode.progress, episode.success, episode.terminated, episode.truncated) == (0.0, False, False, True)
+    assert episode.extra["ending"] == "closed"
+    assert replay(env, episode) == replace(episode, truncated=False)
+    assert main(["relabel", str(people), str(judged), "--judge", "heuristic", "--quiet"]) == 0
+    assert len(next(read_episodes(judged)).extra["mise"]["scores"]) == len(WAY) - 1
+    assert main(["view", str(judged)]) == 0
+    assert "click[features]" in capsys.readouterr().out
     env.close()
 
 
@@ -70,9 +91,9 @@ def test_visits_that_end_at_the_same_time_are_written_one_after_the_other(folder
             self.written.append(self.num_writing)
             self.num_writing -= 1
 
-    purchases: list[Purchase] = []
+    purchases: list[PastVisit] = []
     buy_shoes(folder, purchases.append, WAY[:2] + WAY[-1:])
-    recorder = PurchaseRecorder(SlowDisk(), SETTINGS)  # type: ignore[arg-type]  # a writer with a slow disk
+    recorder = VisitRecorder(SlowDisk(), SETTINGS)  # type: ignore[arg-type]  # a writer with a slow disk
     threads = [threading.Thread(target=recorder, args=purchases) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -83,8 +104,8 @@ def test_visits_that_end_at_the_same_time_are_written_one_after_the_other(folder
 
 
 def test_a_goal_given_in_full_can_be_played_again(folder: Path) -> None:
-    purchases: list[Purchase] = []
-    front = Storefront(ShopConfig(catalogue=folder, on_purchase=purchases.append))
+    purchases: list[PastVisit] = []
+    front = Storefront(ShopConfig(catalogue=folder, on_end=purchases.append))
     visit, step = front.open_visit(Errand(goal=front.errand("human", 1).goal)), 0
     for action in WAY:
         step = visit.act(step, action).step
@@ -102,7 +123,7 @@ def test_a_full_disk_is_told_and_the_shop_goes_on(folder: Path, capsys: pytest.C
         def write(self, episode: object) -> None:
             raise OSError(28, "No space left on device")
 
-    shopper = buy_shoes(folder, PurchaseRecorder(FullDisk(), SETTINGS), WAY)  # type: ignore[arg-type]  # a writer whose disk is full
+    shopper = buy_shoes(folder, VisitRecorder(FullDisk(), SETTINGS), WAY)  # type: ignore[arg-type]  # a writer whose disk is full
 
     assert shopper.state["done"]
     assert capsys.readouterr().err == "mise-gym: A visit could not be recorded: No space left on device: 'people.jsonl'.\n"
@@ -113,7 +134,7 @@ def test_a_full_disk_is_told_and_the_shop_goes_on(folder: Path, capsys: pytest.C
     [
         (["--catalogue", "/no/such/folder"], "'/no/such/folder' is not a catalogue"),
         (["--record", "people.txt"], "Recorded episodes end in .jsonl or .jsonl.gz; 'people.txt' does not. Rename it."),
-        (["--threads", "0"], "The number of threads is 0"),
+        (["--host-name", "http://shop"], "The host name is 'http://shop'; it must be a bare name"),
         (["--port", "70000"], "The port is 70000"),
     ],
 )
@@ -128,7 +149,8 @@ def test_bad_input_is_answered_with_one_sentence(
 
 
 @pytest.mark.integration
-def test_the_command_serves_records_and_ends_with_ctrl_c(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_records_and_ends_when_told_to(folder: Path, tmp_path: Path, how: signal.Signals) -> None:
     record = tmp_path / "people.jsonl"
     command = [sys.executable, "-c", "import sys; from mise_gym.cli import main; sys.exit(main())", "webshop", "serve"]
     words = ["--port", "0", "--catalogue", str(folder), "--record", str(record)]
@@ -141,14 +163,15 @@ def test_the_command_serves_records_and_ends_with_ctrl_c(folder: Path, tmp_path:
         urlopen(f"{first}/0/search?q=tea").close()
         urlopen(f"{first}/1/click?name=b000000003").close()
         urlopen(f"{first}/2/buy", b"").close()
-        process.send_signal(signal.SIGINT)
+        with urlopen(f"{found[0]}/visits", urlencode({"goal": "1"}).encode()) as response:
+            urlopen(f"{response.url.rpartition('/')[0]}/0/search?q=boots").close()
+        process.send_signal(how)
         output, errors = process.communicate(timeout=30)
 
     assert (output, errors, process.returncode) == ("The shop is closed.\n", "", 0)
-    assert [turn.action for turn in next(read_episodes(record)).transitions] == [
-        "search[tea]",
-        "click[b000000003]",
-        "click[buy now]",
+    assert [[turn.action for turn in episode.transitions] for episode in read_episodes(record)] == [
+        ["search[tea]", "click[b000000003]", "click[buy now]"],
+        ["search[boots]"],
     ]
 
 

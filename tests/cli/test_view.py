@@ -1,5 +1,6 @@
 """The command ``view``: what a person sees of recorded episodes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,15 @@ def test_an_episode_that_is_not_there_is_answered_with_one_sentence(file: str, c
     assert main(["view", file, "--episode", "9"]) == 2
 
     assert "has no such episode" in capsys.readouterr().err
+
+
+def test_what_the_policy_wrote_stands_above_the_action_where_it_is_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played = episode("go east", won=True)
+    written = [{"text": "The door is east.\nAction: go east", "ids": [1, 2], "is_malformed": False}]
+    write_episodes(tmp_path / "e.jsonl", [replace(played, extra={"written": written})])
+
+    assert main(["view", str(tmp_path / "e.jsonl")]) == 0
+
+    assert "The door is east.\nAction: go east\n  1 > go east\n" in capsys.readouterr().out

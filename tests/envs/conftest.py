@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import gymnasium as gym
 import pytest
 
+from mise_gym.envs.science.machine import Machine
+
 
 @pytest.fixture(scope="module")
 def one_java_machine() -> Iterator[None]:
@@ -13,3 +15,12 @@ def one_java_machine() -> Iterator[None]:
     env.reset(seed=1)
     yield
     env.close()
+
+
+@pytest.fixture(scope="module")
+def one() -> Iterator[Machine]:
+    """A Java machine that stays for the whole file."""
+    machine = Machine()
+    stay = machine.open()
+    yield machine
+    machine.leave(stay)

@@ -16,15 +16,6 @@ from mise_gym.errors import ConfigError, SimulatorCrashed
 
 
 @pytest.fixture(scope="module")
-def one() -> Iterator[Machine]:
-    """A machine that stays for the whole file."""
-    machine = Machine()
-    stay = machine.open()
-    yield machine
-    machine.leave(stay)
-
-
-@pytest.fixture(scope="module")
 def env() -> Iterator[gym.Env[str, str]]:
     """An environment that tells everything."""
     env = make(infos=["admissible_commands", "look", "inventory", "moves"])

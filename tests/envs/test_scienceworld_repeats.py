@@ -88,15 +88,6 @@ def elsewhere(tasks: Sequence[str], **environment: str) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def one() -> Iterator[Machine]:
-    """A machine that stays for the whole file."""
-    machine = Machine()
-    stay = machine.open()
-    yield machine
-    machine.leave(stay)
-
-
-@pytest.fixture(scope="module")
 def plain() -> Iterator[Machine]:
     """The simulator as it comes, but for the overlay."""
     machine = Machine(use_bridge=False)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -148,6 +149,46 @@ def test_a_picture_shows_the_window(env: WebShopBrowserEnv) -> None:
     assert (first.dtype, first.shape[2], first.shape) == (np.uint8, 3, second.shape)
     assert first.shape[0] > 600
     assert (first != second).any()
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An X server with a screen that nobody sees."""
+    reading, writing = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1400x1100x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
+        os.close(writing)
+        with open(reading) as answer:
+            display = f":{answer.readline().strip()}"
+        monkeypatch.setenv("DISPLAY", display)
+        yield display
+        server.terminate()
+
+
+def windows_on(screen: str, wanted: str = "") -> str:
+    """Return what windows there are, as soon as ``wanted`` is among them: the name of a window follows its page."""
+    command, deadline = ["xwininfo", "-root", "-tree", "-display", screen], time.monotonic() + 10
+    while True:
+        windows = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        if wanted in windows or time.monotonic() > deadline:
+            return windows
+        time.sleep(0.05)
+
+
+@pytest.mark.integration
+def test_a_human_sees_a_window_that_follows_the_agent_and_goes_at_the_end(catalogue: str, screen: str) -> None:
+    env = gym.make("mise/WebShopBrowser-v0", catalogue=catalogue, render_mode="human")
+    before = windows_on(screen)
+    env.reset(seed=1)
+    at_the_start = windows_on(screen, "Search · Mise Market")
+    env.step("search[shoes]")
+    after_a_search = windows_on(screen, "“shoes” · Mise Market")
+    env.close()
+
+    assert "Mise Market" not in before
+    assert re.search(r"Search · Mise Market.* 1280x1000\+", at_the_start)
+    assert "“shoes” · Mise Market" in after_a_search
+    assert "Mise Market" not in windows_on(screen)
 
 
 @pytest.mark.integration

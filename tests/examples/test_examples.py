@@ -1,9 +1,11 @@
 """The examples run, and show what they say they show."""
 
+import json
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -18,12 +20,20 @@ def test_hindsight_helps_somebody_elses_agent(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_ppo_of_stable_baselines3_trains_with_every_reward(tmp_path: Path) -> None:
-    picture = tmp_path / "new folder" / "curves.png"
-    main = runpy.run_path(str(EXAMPLES / "train_sb3_ppo.py"))["main"]
+def test_ppo_of_stable_baselines3_trains_with_sparse_reward_and_mise_and_a_second_call_resumes(tmp_path: Path) -> None:
+    picture, runs = tmp_path / "new folder" / "curves.png", tmp_path / "runs"
+    arms = ["sparse", "MISE, rules of thumb"]
+    script = [sys.executable, str(EXAMPLES / "train_sb3_ppo.py"), "--fast", "--arms", *arms]
 
-    curves = main(["--fast", "--out", str(picture)])
+    first, second = (
+        subprocess.run([*script, "--runs", str(runs), "--out", str(picture)], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
 
-    assert {arm: curve.shape for arm, curve in curves.items()} == {"sparse": (1, 1), "MISE": (1, 1), "MISE-heuristic": (1, 1)}
-    assert all(np.all((curve > 0) & (curve < 1)) for curve in curves.values())
+    curves = {path.name: json.loads(path.read_text()) for path in runs.iterdir()}
+    assert sorted(curves) == ["MISE-rules-of-thumb-seed0-2048turns.json", "sparse-seed0-2048turns.json"]
+    assert all(len(curve) == 1 and 0 < curve[0] < 1 for curve in curves.values())
     assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "sparse, seed 0: progress" in first
+    assert "seed 0: progress" not in second
+    assert first.endswith(second)

@@ -1,5 +1,6 @@
 """The callback of Stable-Baselines3: the numbers in the rollout buffer are those of a slow and obvious computation."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
@@ -164,6 +167,64 @@ def test_it_serves_a2c_too() -> None:
     )
 
     assert model.num_timesteps == 40
+
+
+class Copies(BaseCallback):
+    """Keeps copies of the rollout buffers; one stands before the callback under test and one behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffers: list[Any] = []
+        self.dones: list[np.ndarray] = []
+        self.hindsight: list[list[tuple[int, int, list[float]]]] = []
+        """Of every episode that ended in a rollout: environment, last row, what the judge added to its turns."""
+
+    def _on_rollout_start(self) -> None:
+        self.hindsight.append([])
+
+    def _on_step(self) -> bool:
+        for env, info in enumerate(self.locals["infos"]):
+            if self.locals["dones"][env]:
+                mise = info["mise"]
+                added = np.subtract(mise["step_rewards"], mise["env_rewards"]).tolist()
+                self.hindsight[-1].append((env, self.model.rollout_buffer.pos, added))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.buffers.append(deepcopy(self.model.rollout_buffer))
+        self.dones.append(self.model._last_episode_starts.copy())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("algorithm", "policy"), [(MaskablePPO, "MlpPolicy"), (RecurrentPPO, "MlpLstmPolicy")])
+def test_the_buffers_of_sb3_contrib_hold_what_they_would_with_these_rewards_from_the_start(algorithm: Any, policy: str) -> None:
+    before, after = Copies(), Copies()
+    venv = make_vec_env(judged_corridor, n_envs=NUM_ENVS, seed=1)
+    settings = {"n_steps": N_STEPS, "batch_size": NUM_ENVS * N_STEPS, "n_epochs": 1, "gamma": GAMMA, "gae_lambda": LAMBDA}
+    algorithm(policy, venv, seed=1, device="cpu", **settings).learn(
+        3 * N_STEPS * NUM_ENVS, callback=[before, HindsightRewardCallback(), after]
+    )
+
+    for old, new, dones, ended in zip(before.buffers, after.buffers, after.dones, after.hindsight, strict=True):
+        last_values = torch.as_tensor((old.advantages[-1] - old.rewards[-1] + old.values[-1]) / GAMMA)
+        for env, last, added in ended:
+            for turns_before_the_end, reward in enumerate(reversed(added[-last - 1 :])):
+                old.rewards[last - turns_before_the_end, env] += reward
+        old.compute_returns_and_advantage(last_values, dones)
+        np.testing.assert_allclose(new.rewards, old.rewards, atol=1e-5)
+        np.testing.assert_allclose(new.advantages, old.advantages, atol=1e-5)
+        np.testing.assert_allclose(new.returns, old.returns, atol=1e-5)
+
+
+def test_a_buffer_with_advantages_of_its_own_kind_is_refused() -> None:
+    class OtherAdvantages(RolloutBuffer):
+        def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: np.ndarray) -> None:
+            self.advantages[:] = self.rewards
+
+    model = PPO("MlpPolicy", judged_corridor(), n_steps=8, batch_size=8, device="cpu", rollout_buffer_class=OtherAdvantages)
+
+    with pytest.raises(ConfigError, match="OtherAdvantages computes returns and advantages in a way of its own"):
+        model.learn(8, callback=HindsightRewardCallback())
 
 
 def test_an_algorithm_without_rollouts_is_refused() -> None:

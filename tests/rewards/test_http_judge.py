@@ -12,6 +12,7 @@ import gymnasium as gym
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
+from mise_gym.envs.wrappers import RecordTrajectories
 from mise_gym.errors import ConfigError, JudgeError, UnknownNameError
 from mise_gym.rewards import JudgeStatus, MISERewardWrapper, RewardPipeline, make_judge
 from mise_gym.rewards.judges.http import HttpJudge
@@ -393,6 +394,33 @@ def test_the_key_is_not_in_the_spec_of_an_environment(serve, corridor):
         again = gym.make(EnvSpec.from_json(text))
         again.reset(options={"length": 1})
         assert again.step("go east")[4]["mise"]["status"] == "ok"
+
+
+def test_the_key_is_not_in_the_message_about_a_misspelt_argument():
+    with pytest.raises(ConfigError) as refused:
+        make_judge("http", {"modle": "m", "api_key": KEY})
+    assert "modle" in str(refused.value)
+    assert KEY not in str(refused.value)
+
+
+def test_the_key_is_in_nothing_that_a_run_leaves_behind(serve, corridor, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server, _ = serve()
+    member = {
+        "judge": "http",
+        "judge_kwargs": {"model": "m", "base_url": server.base_url, "api_key": KEY, "cache": f"{tmp_path}/c.db"},
+    }
+    env = MISERewardWrapper(corridor, judge="ensemble", judge_kwargs={"judges": [member, "heuristic"]})
+    env = RecordTrajectories(env, tmp_path / "episodes.jsonl")
+    env.reset(seed=0)
+    while not any(env.step("wait")[2:4]):
+        pass
+    (tmp_path / "state.json").write_text(json.dumps(env.get_wrapper_attr("pipeline").state_dict()))
+    (tmp_path / "spec.json").write_text(env.spec.to_json())
+    env.close()
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert {path.name for path in tmp_path.iterdir()} >= {"c.db", "episodes.jsonl", "state.json", "spec.json"}
+    assert not [path.name for path in tmp_path.iterdir() if KEY.encode() in path.read_bytes()]
 
 
 def test_reasons_reach_info(corridor, serve):

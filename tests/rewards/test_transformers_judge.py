@@ -145,6 +145,30 @@ def test_an_episode_is_one_call_and_its_tokens_are_counted():
     assert (result.calls, result.tokens) == (1, len(expected))
 
 
+def test_every_token_of_a_batch_is_read_once_and_the_transcript_without_a_mask(monkeypatch):
+    one = judge()
+    base = one._asker._reader.model.base_model
+    passes, forward = [], base.forward
+
+    def counting(**inputs):
+        passes.append((inputs["input_ids"].numel(), inputs.get("attention_mask") is None))
+        return forward(**inputs)
+
+    monkeypatch.setattr(base, "forward", counting)
+    (first, _) = one.judge([walk("north", "south"), walk("south", "north")])
+    assert [is_plain for _, is_plain in passes] == [True, False]
+    assert sum(tokens for tokens, _ in passes) == 2 * first.tokens
+
+
+def test_its_prompt_can_be_looked_at():
+    (text,) = judge(prompt=short_prompt()).prompts(walk("north", "south"))
+    assert '{"turn": 2, "action": "go south", "observation": "Spot 2."}\n' in text
+    assert [line for line in text.splitlines() if "good or bad?" in line] == [
+        '1 "go north" good or bad?',
+        '2 "go south" good or bad?',
+    ]
+
+
 # Step by step
 
 

@@ -55,3 +55,25 @@ class Pantry(gym.Env[str, str]):
             "valid_action": True,
             "admissible_commands": self._commands,
         }
+
+
+class OpenPantry(Pantry):
+    """Takes any text: what is no command costs a turn. Option ``max_turns`` cuts an episode there."""
+
+    def __init__(self, max_turns: int = 4, *, lists_commands: bool = True) -> None:
+        self.lists_commands = lists_commands
+        super().__init__(max_turns)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        self.max_turns = (options or {}).get("max_turns", self.max_turns)
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if action in self._commands:
+            return super().step(action)
+        self.turn += 1
+        return "Nothing happens.", 0.0, False, self.turn >= self.max_turns, self._info() | {"valid_action": False}
+
+    def _info(self) -> dict[str, Any]:
+        info = super()._info()
+        return info if self.lists_commands else {name: value for name, value in info.items() if name != "admissible_commands"}

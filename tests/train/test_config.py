@@ -97,6 +97,9 @@ def test_a_whole_number_is_taken_where_a_fraction_may_stand() -> None:
         ("ppo.minibatch_episodes", 0, "at least 1"),
         ("warm_start.batch_episodes", 0, "at least 1"),
         ("ppo.learning_rate", float("nan"), "at least 0"),
+        ("model_config.max_tokens_per_pass", 0, "at least 1"),
+        ("lora.rank", -1, "at least 0"),
+        ("lora.dropout", 1.0, "from 0 to 0.9"),
         ("ppo.gamma", 1.01, "from 0 to 1"),
         ("ppo.gae_lambda", 2.0, "from 0 to 1"),
         ("ppo.clip_range", 1.5, "from 0 to 1"),
@@ -193,3 +196,17 @@ def test_help_has_a_flag_for_every_setting_with_what_stands_below_it(help_text: 
 
 def test_help_lists_the_rewards(help_text: str) -> None:
     assert "--reward {" + ",".join(REWARD_ARMS) + "}" in help_text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"generator": "in process"}, "must be 'in-process' or the address of a server"),
+        ({"generator": "http://127.0.0.1:8000/v1"}, "Give --decoding free too"),
+        ({"decoding": "fre"}, "Did you mean 'free'"),
+        ({"max_action_tokens": 0}, "max_action_tokens"),
+    ],
+)
+def test_impossible_ways_of_writing_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(settings)

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from mise_gym.errors import ConfigError
 from mise_gym.train.batch import to_batch, with_hindsight
-from mise_gym.train.decoding import Decision, TokenTrace, TurnDecoder
+from mise_gym.train.decoding import TurnDecoder
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import read
 from mise_gym.train.rollout import Rollout, collect
+from mise_gym.train.trace import Decision, TokenTrace
 from mise_gym.train.trie import TokenTrie
 from tests.corridor import Corridor
 from tests.train.conftest import MakePolicy, play

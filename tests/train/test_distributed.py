@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tests.train.process_job import run_in_processes
 
 UNEVEN = PPOConfig(num_epochs=2, minibatch_episodes=3, learning_rate=1e-3, target_kl=1e9)
 """Of 7 episodes, two processes get 2 and 1 of each minibatch, and of the last one 1 and 0."""
+ADAPTING = replace(UNEVEN, advantages="token", reward_scale="running", kl_penalty="reward", reference_kl_target=0.01)
+"""Credit by token, and everything that adapts to what the whole rollout looks like."""
 TOUCHY = PPOConfig(num_epochs=20, minibatch_episodes=3, learning_rate=1e-2, target_kl=0.01)
 """Stops early."""
 
@@ -86,6 +89,7 @@ def do_everything(policy: LLMPolicy, rollout: Rollout, folder: Path) -> dict[str
     return {
         "one": learn(policy, rollout, UNEVEN, 1),
         "three": learn(policy, rollout, UNEVEN, 3),
+        "adapting": learn(policy, rollout, ADAPTING, 2),
         "touchy": learn(policy, rollout, TOUCHY, 1),
         "played": play_and_judge(policy, 7),
         "broken": judge_with_a_broken_one(rollout.episodes),
@@ -118,7 +122,7 @@ def alone(make_policy: MakePolicy, rollout: Rollout, folder: Path) -> dict[str, 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("updates", ["one", "three"])
+@pytest.mark.parametrize("updates", ["one", "three", "adapting"])
 def test_two_processes_learn_what_one_learns_although_the_episodes_do_not_divide(
     both: list[dict[str, Any]], alone: dict[str, Any], updates: str
 ) -> None:

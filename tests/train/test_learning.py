@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +254,17 @@ def test_only_calibrated_arms_train_their_judge(tmp_path: Path, make_trainer: Ma
 def test_rollout_metrics_are_the_plain_means() -> None:
     turn = Transition(observation="", action="", reward=0.0, next_observation="")
     won = Episode(task="", transitions=(turn,), progress=1.0, success=True, terminated=True, truncated=False)
-    lost = Episode(task="", transitions=(turn,) * 3, progress=0.5, success=False, terminated=False, truncated=True)
+    unheard = replace(turn, valid_action=False)
+    written = [{"text": "", "ids": [], "is_malformed": is_malformed} for is_malformed in (False, True, False)]
+    lost = Episode(
+        task="",
+        transitions=(turn, unheard, turn),
+        progress=0.5,
+        success=False,
+        terminated=False,
+        truncated=True,
+        extra={"written": written},
+    )
     paid = {"calibrated": None, "status": JudgeStatus.OK, "judge": {}}
     rewards = [
         RewardBreakdown(env_rewards=(1.0,), scores=(0.8,), step_rewards=(1.25,), **paid),
@@ -268,6 +279,8 @@ def test_rollout_metrics_are_the_plain_means() -> None:
             "rollout/progress_mean": 0.75,
             "rollout/turns_mean": 2.0,
             "rollout/truncated_rate": 0.5,
+            "rollout/valid_action_rate": 0.75,
+            "rollout/malformed_rate": 0.25,
             "reward/env_mean": 0.75,
             "reward/hindsight_mean": (0.25 + 0.5) / 2,
             "reward/total_mean": (1.25 + 1.0) / 2,

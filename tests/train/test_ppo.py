@@ -314,27 +314,29 @@ def test_a_group_of_episodes_that_did_not_start_alike_is_refused(policy: LLMPoli
         update(policy, rollout, pay_nothing(rollout), baseline="rloo", group_size=group_size, episodes_per_iteration=6)
 
 
-def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(policy: LLMPolicy, make_policy: Any) -> None:
-    """With one episode, no critic to speak of and nothing else paid, the advantages are the penalties still to come."""
+def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(
+    policy: LLMPolicy, rollout: Rollout, make_policy: Any
+) -> None:
+    """With a critic that expects nothing, and nothing else paid, the returns are the penalties still to come."""
     expect_nothing(policy)
-    rollout = play(policy, games=1)
     reference = make_policy(1)
     batch = whole_batch(policy, rollout)
     with torch.no_grad():
-        penalties = 0.3 * reference_kl(
-            read(policy, batch).logprobs, read(reference, batch).logprobs, batch.choices, estimator="exact"
-        )
-    of_turns = np.bincount(batch.decision_steps, penalties, len(rollout.episodes[0]))
-    to_come = -np.cumsum(of_turns[::-1])[::-1]
-    advantages = ((to_come - to_come.mean()) / to_come.std())[batch.decision_steps]
+        logprobs, ref_logprobs = read(policy, batch).logprobs, read(reference, batch).logprobs
+    penalties = 0.3 * reference_kl(logprobs, ref_logprobs, batch.choices, estimator="exact")
+    of_turns = np.split(
+        np.bincount(batch.decision_steps, penalties), np.cumsum([len(episode) for episode in rollout.episodes])[:-1]
+    )
+    to_come = np.concatenate([-np.cumsum(turns[::-1])[::-1] for turns in of_turns])
     config = replace(ONLY_POLICY, kl_coef=0.3, kl_penalty="reward")
 
     losses = PPOLearner(policy, reference, config, train_judge=False).update(
         rollout, pay_nothing(rollout), np.random.default_rng(0)
     )
 
-    assert len(of_turns) > 1
-    assert losses["train/policy_loss"] == pytest.approx(-advantages.mean(), rel=1e-3)
+    advantages = (to_come - to_come.mean()) / to_come.std()
+    assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean(to_come**2), rel=1e-4)
+    assert losses["train/policy_loss"] == pytest.approx(-advantages[batch.decision_steps].mean(), rel=1e-3)
 
 
 def test_the_adapted_kl_coefficient_grows_while_the_policy_is_too_far_away(policy: LLMPolicy, make_policy: Any) -> None:

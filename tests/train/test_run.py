@@ -356,6 +356,16 @@ def test_sft_ends_with_the_warm_started_model(finished: Path, tmp_path: Path) ->
     assert all(torch.equal(weights, warm[name]) for name, weights in final.items())
 
 
+def test_real_games_start_alike_for_the_episodes_of_a_group(tmp_path: Path) -> None:
+    config = tiny_run(tmp_path / "run", iterations=1)
+
+    run(replace(config, ppo=replace(config.ppo, baseline="rloo", group_size=2)))
+
+    tasks = [episode.task_id for episode in played(tmp_path / "run", 1)]
+    assert tasks[::2] == tasks[1::2]
+    assert len(set(tasks)) == 2
+
+
 def test_a_given_model_goes_through_the_same_run(tmp_path: Path, tokenizer: Any) -> None:
     folder = write_qwen(tmp_path / "qwen", tokenizer)
 

@@ -14,6 +14,7 @@ from tests.webshop_server.odd_shop import SCRIPT, odd_catalogue
 from tests.webshop_server.shopper import Markup, Shopper
 from webshop_server.app import LARGEST_BODY, create_app
 from webshop_server.config import ShopConfig
+from webshop_server.hosts import HostNames
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,41 @@ class TestBuying:
         shopper = Shopper(app)
 
         assert shopper.client.post(f"{shopper.place}/buy").status_code == 404
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "host", ["localhost", "LOCALHOST.:3000", "127.0.0.1:3000", "[::1]:80", "shop.example", "192.168.0.5:3000"]
+    )
+    def test_the_shop_answers_to_its_own_names(self, tmp_path: Path, host: str) -> None:
+        config = ShopConfig(catalogue=odd_catalogue(tmp_path), host_names=("Shop.Example", "192.168.0.5"))
+
+        assert create_app(config).test_client().get("/", headers={"Host": host}).status_code == 200
+
+    @pytest.mark.parametrize(
+        "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "", "192.168.0.5", "[::2]", "0.0.0.0", "a b"]
+    )
+    @pytest.mark.parametrize("path", ["/", "/static/shop.css", "/nowhere", "/pictures/B000000001.svg"])
+    def test_another_name_is_refused_so_that_no_other_site_can_pass_for_the_shop(
+        self, client: FlaskClient, path: str, host: str
+    ) -> None:
+        response = client.get(path, headers={"Host": host})
+
+        assert response.status_code == 400
+        assert "This shop is not called" in response.text
+
+    def test_a_shop_on_all_addresses_answers_to_every_address_and_to_no_other_name(self) -> None:
+        names = HostNames(["0.0.0.0"])
+
+        assert names.include("192.168.0.5:3000")
+        assert names.include("[fe80::1]:3000")
+        assert not names.include("evil.example")
+
+    def test_the_sentence_names_what_was_asked_for_and_what_to_do(self, client: FlaskClient) -> None:
+        page = client.get("/", headers={"Host": "mybox:3000"}).text
+
+        assert "This shop is not called &#39;mybox&#39;." in page
+        assert "serve it with --host-name NAME." in page
 
 
 class TestHeaders:

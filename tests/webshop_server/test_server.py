@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -18,10 +19,12 @@ from urllib.request import urlopen
 import pytest
 
 from tests.core_only import run_with_the_core_only
-from tests.webshop_server.small_shop import small_catalogue
+from tests.webshop_server.small_shop import SHOES, small_catalogue, write_files
 from webshop_server.config import ShopConfig
+from webshop_server.engine.importer import import_catalogue
 from webshop_server.engine.session import Session
 from webshop_server.errors import ServingError
+from webshop_server.past_visit import PastVisit
 from webshop_server.server import ShopServer
 
 SERVE = [sys.executable, "-m", "webshop_server", "--port"]
@@ -105,6 +108,41 @@ class TestHandle:
         connection.close()
 
         assert not any(thread.name == "webshop" for thread in threading.enumerate())
+
+
+class TestSlowClients:
+    @pytest.mark.integration
+    def test_one_that_reads_nothing_of_many_large_pages_does_not_hold_up_others(self, tmp_path: Path) -> None:
+        import_catalogue(write_files(tmp_path, [SHOES | {"full_description": "! " * 1_000_000}]), tmp_path / "catalogue")
+        with ShopServer(ShopConfig(catalogue=tmp_path / "catalogue"), port=0) as server:
+            visit = server.storefront.open_visit(server.storefront.errand("human", 0))
+            page = visit.act(visit.act(visit.act(0, "search[shoes]").step, "click[b000000001]").step, "click[description]").step
+            with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as idler:
+                idler.sendall(f"GET /s/{visit.id}/{page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 10)
+                with urlopen(server.url, timeout=20) as response:
+                    assert response.status == 200
+
+    def test_a_body_is_refused_before_all_of_it_is_sent(self, server: ShopServer) -> None:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=20)
+        connection.putrequest("POST", "/visits")
+        connection.putheader("Content-Length", "1000000000")
+        connection.endheaders(b"x" * 100)
+
+        assert connection.getresponse().status == 413
+        connection.close()
+
+
+def test_the_address_that_it_listens_on_is_a_name_of_the_shop(config: ShopConfig) -> None:
+    with ShopServer(config, host="127.0.0.2", port=0) as server, urlopen(server.url) as response:
+        assert response.status == 200
+
+
+def test_visits_end_with_the_server(config: ShopConfig) -> None:
+    reports: list[PastVisit] = []
+    with ShopServer(replace(config, on_end=reports.append), port=0) as server:
+        server.storefront.open_visit(server.storefront.errand("human", 0)).act(0, "search[tea]")
+
+    assert [(past.errand.number, past.ending) for past in reports] == [(0, "closed")]
 
 
 class TestBadAddresses:
@@ -213,7 +251,6 @@ class TestCommand:
         [
             (["--catalogue", "/no/such/folder"], "'/no/such/folder' is not a catalogue"),
             (["--catalogue", os.fspath(Path(__file__).parent)], "is not a catalogue: it has no catalogue.sqlite"),
-            (["--threads", "0"], "The number of threads is 0; it must be 1 or more."),
             (["--log", "/no/such/folder/log"], "The log '/no/such/folder/log' cannot be written"),
         ],
     )

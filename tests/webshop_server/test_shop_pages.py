@@ -16,7 +16,8 @@ from webshop_server.engine.buyer import buy
 from webshop_server.engine.generator import generate_catalogue
 from webshop_server.engine.session import Session
 from webshop_server.errors import ServingError
-from webshop_server.purchase import Errand
+from webshop_server.fragments import Fragments
+from webshop_server.past_visit import Errand
 from webshop_server.storefront import PER_PAGE, Storefront
 
 
@@ -185,6 +186,37 @@ class TestVisit:
         assert shopper.client.get(f"{shopper.place}/search?q=tea").status_code == 404
 
 
+class TestFragments:
+    def test_another_visit_gets_links_of_its_own_in_what_was_written_before(self, app: Flask) -> None:
+        ann, bob = (Shopper(app).search("home") for _ in range(2))
+        label = ann.state["clickables"][-1]
+        for shopper in (ann, bob):
+            shopper.click(label, "features", "< prev", "< prev")
+
+        assert ann.text != bob.text
+        assert ann.text.replace(ann.place, bob.place) == bob.text
+
+    def test_a_page_is_the_same_whether_its_parts_were_kept_or_not(self, config: ShopConfig) -> None:
+        pages = []
+        for most in (0, 10_000):
+            app = create_app(config)
+            app.extensions["storefront"].fragments = Fragments(most)
+            shopper = Shopper(app)
+            place = shopper.place.rpartition("/")[0]
+            for action in buy(storefront(app).catalogue, storefront(app).errand("human", 0).goal)[:-1] * 2:
+                shopper.act(action)
+                pages.append(shopper.text.replace(place, ""))
+
+        assert pages[: len(pages) // 2] == pages[len(pages) // 2 :]
+
+    def test_no_more_than_asked_for_are_kept(self) -> None:
+        fragments = Fragments(3)
+        for number in range(10):
+            fragments.get(number, "/s/x/1", str)
+
+        assert len(fragments) <= 3
+
+
 class TestForPeople:
     def test_pages_need_no_script_and_nothing_from_elsewhere(self, shopper: Shopper) -> None:
         shopper.search("home").click(shopper.state["clickables"][-1])
@@ -237,6 +269,8 @@ def test_a_goal_given_in_full_can_be_shopped_for(app: Flask) -> None:
         ({"goals": "humans"}, "The setting goals is 'humans'; it must be one of human, synthetic."),
         ({"quirks": "none"}, "The setting quirks is 'none'; it must be one of upstream, fixed."),
         ({"most_visits": 0}, "The setting most_visits is 0; it must be 1 or more."),
+        ({"most_bytes": -1}, "The setting most_bytes is -1; it must be 1 or more."),
+        ({"host_names": ["shop:80"]}, "The host name is 'shop:80'; it must be a bare name or address, such as shop.example."),
         ({"idle_seconds": float("nan")}, "The setting idle_seconds is nan; it must be more than 0."),
     ],
 )

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from webshop_server.engine.product import Product
 
@@ -31,8 +31,7 @@ _MIDDLE: Final = ("attrs", "None", "category", "None", "query", "None", "product
                   "Your score (min 0.0, max 1.0)")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A text on a page, and what it is."""
 
     kind: Kind

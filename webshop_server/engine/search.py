@@ -5,9 +5,10 @@ The text of a query is data, never syntax: it is analysed like a document, and a
 
 import json
 import mmap
+from bisect import bisect_left
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,9 @@ from webshop_server.errors import CatalogueError, TooManyTermsError
 
 MOST_TERMS: Final = 1024
 """Distinct terms that a query may have, as in Lucene."""
-_SAMPLE: Final = 4000
-"""Documents from whose scores it is judged which others are still in the race."""
+_STRETCHES_PER_RESULT: Final = 16
+Documents = npt.NDArray[Any]
+_ROUNDING: Final = 1 - 1e-5  # a sum in another order, or with fewer bits, may be this much less
 
 
 class SearchIndex:
@@ -42,6 +44,7 @@ class SearchIndex:
         self._largest_shares, self._lengths = _load(folder, "largest_shares"), _load(folder, "lengths")
         self._inverse_norms = inverse_norms(settings["average_length"])
         self._scores = np.zeros(len(self._ids), dtype=np.float64)
+        self._marks = np.zeros(len(self._ids), dtype=np.bool_)
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -70,17 +73,14 @@ class SearchIndex:
         ]
         if not weighted:
             return []
-        touched = self._score_all(weighted, k)
-        scores = self._scores[touched]
-        self._scores[touched] = 0
-        return self._best(touched, scores.astype(np.float32), k)
+        return self._best(self._race(weighted, k), k)
 
     def _weight(self, number: int, repetitions: int) -> np.float32:
         frequency = int(self._starts[number + 1] - self._starts[number])
         return term_weight(self._num_documents, frequency, repetitions)
 
-    def _score_all(self, weighted: list[tuple[np.float32, int]], k: int) -> npt.NDArray[np.intp]:
-        """Fill ``_scores`` and return which documents it has scores of.
+    def _race(self, weighted: list[tuple[np.float32, int]], k: int) -> "_Candidates":
+        """Return the documents among which the best k are.
 
         Terms are taken in the order of how much they can add. Once the terms that are left cannot lift a new document among the
         best k, only documents that are still in the race are looked up in their lists (the MaxScore idea of Turtle and Flood).
@@ -88,67 +88,79 @@ class SearchIndex:
         bounds = {number: float(weight * self._largest_shares[number]) for weight, number in weighted}
         weighted.sort(key=lambda pair: -bounds[pair[1]])
         left = total = sum(bounds.values())
-        touched = np.empty(0, dtype=np.intp)
+        candidates = _Candidates(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float64))
         threshold = 0.0
         for weight, number in weighted:
             here = slice(int(self._starts[number]), int(self._starts[number + 1]))
             if left < threshold:
-                touched = self._drop_hopeless(touched, threshold - left)
-                self._look_up(weight, here, touched)
+                candidates = self._look_up(weight, here, candidates.with_at_least(threshold - left))
             else:
-                touched = self._add_all(weight, here, touched)
+                candidates = self._add_all(weight, here, candidates)
             left -= bounds[number]
             if left < total - left:  # else no document can have more than what is still to come
-                threshold = max(threshold, self._threshold(touched, k))
-        return touched
+                threshold = max(threshold, _kth_best_at_least(candidates.scores, k) * _ROUNDING)
+        return candidates.with_at_least(threshold)
 
-    def _add_all(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    def _add_all(self, weight: np.float32, here: slice, candidates: "_Candidates") -> "_Candidates":
+        """Add what a term gives to all of its documents."""
         documents = self._documents[here].astype(np.intp)
         gained = self._scores_of(weight, self._frequencies[here], documents)
-        if not len(touched):
-            self._scores[documents] = gained
-            return documents
-        before = self._scores[documents]
+        if not len(candidates.documents):
+            return _Candidates(documents, gained)
+        self._scores[candidates.documents] = candidates.scores
+        before = self._scores.take(documents)
         self._scores[documents] = before + gained
-        return np.concatenate([touched, documents[before == 0]])
+        return self._collect(np.concatenate([candidates.documents, documents.compress(before == 0)]))
 
-    def _look_up(self, weight: np.float32, here: slice, touched: npt.NDArray[np.intp]) -> None:
-        documents = self._documents[here]
-        if len(touched) * len(documents).bit_length() > len(documents):  # reading the list is less work than searching in it
-            places = np.flatnonzero(self._scores[documents])
-            hits = documents[places]
+    def _look_up(self, weight: np.float32, here: slice, candidates: "_Candidates") -> "_Candidates":
+        """Add what a term gives to the candidates."""
+        documents, wanted = self._documents[here], candidates.documents
+        if len(wanted) * len(documents).bit_length() > len(documents):  # reading the list is less work than searching in it
+            self._marks[wanted] = True
+            places = np.flatnonzero(self._marks.take(documents))
+            self._marks[wanted] = False
         else:
-            places = np.minimum(np.searchsorted(documents, touched.astype(documents.dtype)), len(documents) - 1)
-            found = documents[places] == touched
-            places, hits = places[found], touched[found]
-        self._scores[hits] += self._scores_of(weight, self._frequencies[here][places], hits)
+            places = np.minimum(np.searchsorted(documents, wanted.astype(documents.dtype)), len(documents) - 1)
+            places = places.compress(documents.take(places) == wanted)
+        hits = documents.take(places)
+        self._scores[wanted] = candidates.scores
+        self._scores[hits] += self._scores_of(weight, self._frequencies[here].take(places), hits)
+        return self._collect(wanted)
 
-    def _scores_of(
-        self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: npt.NDArray[np.intp]
-    ) -> npt.NDArray[Any]:
-        return term_scores(weight, frequencies, self._inverse_norms[self._lengths[documents]])
+    def _collect(self, documents: Documents) -> "_Candidates":
+        """Take the scores of some documents off the table."""
+        candidates = _Candidates(documents, self._scores.take(documents))
+        self._scores[documents] = 0
+        return candidates
 
-    def _drop_hopeless(self, touched: npt.NDArray[np.intp], needed: float) -> npt.NDArray[np.intp]:
-        hopeless = self._scores[touched] < needed
-        self._scores[touched[hopeless]] = 0
-        return touched[~hopeless]
+    def _scores_of(self, weight: np.float32, frequencies: npt.NDArray[np.uint16], documents: Documents) -> npt.NDArray[Any]:
+        return term_scores(weight, frequencies, self._lengths.take(documents), self._inverse_norms)
 
-    def _threshold(self, touched: npt.NDArray[np.intp], k: int) -> float:
-        """Return a score that the k-th best document has for certain, a little lowered because of rounding.
+    def _best(self, candidates: "_Candidates", k: int) -> list[tuple[str, float]]:
+        documents, scores = candidates.documents, candidates.scores.astype(np.float32)
+        order = np.lexsort((documents, -scores))[:k]
+        return list(zip(self._ids.at(documents[order]), scores[order].tolist(), strict=True))
 
-        The k-th best of some documents is no better than that of all, and those with the weightiest term come first.
-        """
-        if len(touched) < k:
-            return 0.0
-        some = self._scores[touched[:_SAMPLE]]
-        return float(np.partition(some, len(some) - k)[len(some) - k]) * (1 - 1e-5)
 
-    def _best(self, touched: npt.NDArray[np.intp], scores: npt.NDArray[np.float32], k: int) -> list[tuple[str, float]]:
-        if len(touched) > k:
-            least = np.partition(scores, len(scores) - k)[len(scores) - k]
-            touched, scores = touched[scores >= least], scores[scores >= least]
-        order = np.lexsort((touched, -scores))[:k]
-        return [(self._ids[int(touched[place])], float(scores[place])) for place in order]
+class _Candidates(NamedTuple):
+    """Documents that may be among the best, and their scores so far."""
+
+    documents: Documents
+    scores: npt.NDArray[Any]
+
+    def with_at_least(self, needed: float) -> "_Candidates":
+        places = np.flatnonzero(self.scores >= needed)
+        return _Candidates(self.documents.take(places), self.scores.take(places))
+
+
+def _kth_best_at_least(scores: npt.NDArray[Any], k: int) -> float:
+    """Return a number that at least k of the scores reach: the k-th best of the bests of many equally long stretches of them."""
+    stretch = max(len(scores) // (_STRETCHES_PER_RESULT * k), 1)
+    num_stretches = len(scores) // stretch
+    if num_stretches < k:
+        return 0.0
+    bests = scores[: num_stretches * stretch].reshape(stretch, num_stretches).max(axis=0)
+    return float(np.partition(bests, num_stretches - k)[num_stretches - k])
 
 
 class _Strings:
@@ -164,19 +176,19 @@ class _Strings:
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    def __getitem__(self, place: int) -> str:
-        return bytes(self._bytes[int(self._starts[place]) : int(self._starts[place + 1])]).decode("utf-8", "surrogatepass")
+    def at(self, places: Documents) -> list[str]:
+        """Return the strings at some places."""
+        ends = zip(self._starts[places].tolist(), self._starts[places + 1].tolist(), strict=True)
+        return [self._bytes[start:end].decode("utf-8", "surrogatepass") for start, end in ends]
 
     def find(self, string: str) -> int:
-        """Return the place of ``string``, or -1."""
-        low, high = 0, len(self)
-        while low < high:
-            middle = (low + high) // 2
-            if self[middle] < string:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < len(self) and self[low] == string else -1
+        """Return the place of ``string``, or -1; the order of encoded strings is that of the strings."""
+        wanted = string.encode("utf-8", "surrogatepass")
+        place = bisect_left(range(len(self)), wanted, key=self._encoded)
+        return place if place < len(self) and self._encoded(place) == wanted else -1
+
+    def _encoded(self, place: int) -> bytes:
+        return self._bytes[self._starts[place] : self._starts[place + 1]]
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
 
 from mise_gym.errors import ConfigError
 from mise_gym.spaces import FreeText
@@ -50,8 +51,8 @@ class AdmissibleIndexAction(gym.Wrapper[str, int, str, str], RecordConstructorAr
     """Actions become indices into the admissible commands, for learners that choose among numbers.
 
     Every ``info`` carries ``action_mask``, shape ``(max_actions,)``, 1 where an index stands for a command (what
-    ``MaskablePPO`` and ``Discrete.sample(mask)`` take), and ``dropped_commands``, how many commands did not fit. An index
-    without a command sends the empty command: it costs a turn and changes nothing.
+    ``Discrete.sample(mask)`` takes; ``MaskablePPO`` asks ``action_masks()``), and ``dropped_commands``, how many commands did
+    not fit. An index without a command sends the empty command: it costs a turn and changes nothing.
 
     Args:
         env: A text environment made with ``infos=("admissible_commands",)``.
@@ -83,6 +84,10 @@ class AdmissibleIndexAction(gym.Wrapper[str, int, str, str], RecordConstructorAr
         observation, reward, terminated, truncated, info = self.env.step(command)  # type: ignore[arg-type]  # as above
         return observation, reward, terminated, truncated, self._with_mask(info)
 
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return which actions stand for a command now, under the name that ``MaskablePPO`` knows. Shape ``(max_actions,)``."""
+        return np.arange(self.max_actions) < len(self._commands)
+
     def _with_mask(self, info: dict[str, Any]) -> dict[str, Any]:
         commands = _admissible(info)
         self._commands = commands[: self.max_actions]
@@ -92,9 +97,7 @@ class AdmissibleIndexAction(gym.Wrapper[str, int, str, str], RecordConstructorAr
             logger.warning(
                 "%d of %d admissible commands do not fit into max_actions=%d.", dropped, len(commands), self.max_actions
             )
-        mask = np.zeros(self.max_actions, dtype=np.int8)
-        mask[: len(self._commands)] = 1
-        return info | {"action_mask": mask, "dropped_commands": dropped}
+        return info | {"action_mask": self.action_masks().astype(np.int8), "dropped_commands": dropped}
 
 
 def _admissible(info: dict[str, Any]) -> list[str]:

@@ -1,7 +1,6 @@
 """WindowedCalibrator: what the calibrators that learn from recent episodes share: the window, the state and the units."""
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -26,6 +25,30 @@ class History:
     outcomes: FloatArray
     """R of each episode. Shape ``(E,)``."""
 
+    @classmethod
+    def of(cls, episodes: Sequence[tuple[FloatArray, float]]) -> "History":
+        """Return the history of episodes: the scores of each, shape ``(T,)``, and its outcome."""
+        return cls(
+            np.concatenate([np.zeros(0), *(scores for scores, _ in episodes)]),
+            np.array([len(scores) for scores, _ in episodes], dtype=np.float64),
+            np.array([outcome for _, outcome in episodes], dtype=np.float64),
+        )
+
+    def followed_by(self, scores: FloatArray, outcome: float, window: int) -> "History":
+        """Return the history with one more episode, the last ``window`` of them."""
+        surplus = max(0, len(self.outcomes) + 1 - window)
+        forgotten = int(self.lengths[:surplus].sum())
+        return History(
+            np.concatenate([self.scores[forgotten:], scores]),
+            np.concatenate([self.lengths[surplus:], [len(scores)]]),
+            np.concatenate([self.outcomes[surplus:], [outcome]]),
+        )
+
+    def episodes(self) -> list[tuple[FloatArray, float]]:
+        """Return the scores and the outcome of each episode."""
+        ends = np.cumsum(self.lengths[:-1]).astype(np.intp)
+        return list(zip(np.split(self.scores, ends), self.outcomes.tolist(), strict=False))  # split gives one part of nothing
+
     @property
     def spread(self) -> float:
         """The standard deviation of R over episodes, sd(R)."""
@@ -45,7 +68,7 @@ class _Fitted:
 
 
 def _nothing(scores: FloatArray) -> FloatArray:
-    return np.zeros_like(scores, dtype=np.float64)
+    return np.zeros(scores.shape)
 
 
 _IGNORANT = _Fitted(_nothing, mean=0.5, spread=0.0)
@@ -54,7 +77,7 @@ _IGNORANT = _Fitted(_nothing, mean=0.5, spread=0.0)
 class WindowedCalibrator(ABC):
     """Learns c(s) = (E[R | s] - E[R]) / sd(R) online from the episodes of a window; how is up to the subclass.
 
-    c is exactly 0 before any data, and when all outcomes in the window are equal.
+    c is exactly 0 before any data, and when all outcomes or all scores in the window are equal.
 
     Args:
         window: Number of recent episodes to learn from.
@@ -72,7 +95,8 @@ class WindowedCalibrator(ABC):
                 f"The {self.name} calibrator got window={window!r}, shrinkage={shrinkage!r}. Give window >= 1 and shrinkage >= 0."
             )
         self.shrinkage = shrinkage
-        self._episodes: deque[tuple[FloatArray, float]] = deque(maxlen=window)
+        self.window = window
+        self._history = History.of([])
         self._fitted: _Fitted | None = _IGNORANT
 
     def __call__(self, scores: FloatArray) -> FloatArray:
@@ -87,12 +111,12 @@ class WindowedCalibrator(ABC):
     def update(self, scores: Sequence[float], outcome: float) -> None:
         """Remember one training episode: its scores, shape ``(T,)``, and its outcome R in [0, 1]."""
         if len(scores):
-            self._episodes.append((np.asarray(scores, dtype=np.float64), float(outcome)))
+            self._history = self._history.followed_by(np.asarray(scores, dtype=np.float64), float(outcome), self.window)
             self._fitted = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the episodes in the window."""
-        return {"episodes": [[scores.tolist(), outcome] for scores, outcome in self._episodes]}
+        return {"episodes": [[scores.tolist(), outcome] for scores, outcome in self._history.episodes()]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned.
@@ -107,21 +131,16 @@ class WindowedCalibrator(ABC):
                 f"The state of the {self.name} calibrator must be {{'episodes': [[scores, outcome], ...]}}; "
                 f"it has the keys {sorted(state)!r}. Load the state of the calibrator that the run used."
             ) from error
-        self._episodes.clear()
-        self._episodes.extend(episodes)
+        self._history = History.of(episodes[-self.window :])
         self._fitted = None if episodes else _IGNORANT
 
     @abstractmethod
     def _curve(self, history: History) -> Curve:
-        """Return c, learnt from episodes of which at least two have different outcomes."""
+        """Return c, learnt from episodes with different outcomes and different scores."""
 
     def _fit(self) -> _Fitted:
         if self._fitted is None:
-            history = History(
-                np.concatenate([scores for scores, _ in self._episodes]),
-                np.array([len(scores) for scores, _ in self._episodes], dtype=np.float64),
-                np.array([outcome for _, outcome in self._episodes]),
-            )
-            reward = self._curve(history) if history.spread > 0 else _nothing
-            self._fitted = _Fitted(reward, history.mean, history.spread)
+            history, spread = self._history, self._history.spread
+            says_something = spread > 0 and bool(np.ptp(history.scores) > 0)
+            self._fitted = _Fitted(self._curve(history) if says_something else _nothing, history.mean, spread)
         return self._fitted

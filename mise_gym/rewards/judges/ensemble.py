@@ -69,6 +69,11 @@ class EnsembleJudge:
         sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
         return Estimate(episodes=len(episodes), **sums)
 
+    def prompts(self, episode: Episode) -> list[str]:
+        """Return what the judges that ask a model would ask about an episode."""
+        asked = [getattr(member, "prompts", None) for member in self.members]
+        return [text for ask_member in asked if ask_member is not None for text in ask_member(episode)]
+
     def _combined(self, results: Sequence[JudgeResult]) -> JudgeResult:
         costs: dict[str, Any] = {name: sum(getattr(result, name) for result in results) for name in COSTS}
         scores = [result.scores for result in results if result.scores is not None]

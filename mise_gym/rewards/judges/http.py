@@ -151,6 +151,17 @@ class HttpJudge:
             cost=self._budget.call(input_tokens, output_tokens).cost,
         )
 
+    def prompts(self, episode: Episode) -> list[str]:
+        """Return what would be sent about an episode, one text per request: address, parameters and messages."""
+        texts = []
+        for window in self._windows(episode):
+            request = self._request(episode, window)
+            body = request.body(self._endpoint.model, with_schema=True)
+            messages = body.pop("messages")
+            parts = [f"[{message['role']}]\n{message['content']}" for message in messages]
+            texts.append("\n\n".join([f"POST {self._endpoint.url}\n{json.dumps(body)}", *parts]))
+        return texts
+
     def close(self) -> None:
         """Close the connections and the cache; the next call opens them again."""
         if self._session is not None:

@@ -27,8 +27,8 @@ _UNLIMITED: Final = 1_000_000
 class TransformersJudge:
     """Asks a local language model about every turn: did this action bring the agent closer to the task?
 
-    ``"read"`` takes the probability of "good" against "bad" as the answer. All turns of an episode are read in one forward pass:
-    the questions stand behind the transcript and cannot see each other, so each is answered as if it had been asked alone.
+    ``"read"`` takes the probability of "good" against "bad" as the answer. Every token of an episode is read once: the
+    questions stand behind the transcript and cannot see each other, so each is answered as if it had been asked alone.
     ``"write"`` has the model write a line of JSON for every turn, which is many times slower and lets any prompt be used; a reply
     that is not exactly that line with a score in [0, 1] makes the episode "unparsable".
 
@@ -120,6 +120,13 @@ class TransformersJudge:
             self._running.popitem(last=False)
         seconds = (self._clock() - started) / max(len(episodes), 1)
         return [replace(result, seconds=seconds) for result in results]
+
+    def prompts(self, episode: Episode) -> list[str]:
+        """Return what the model would read of an episode, one text per window: the transcript, then every question."""
+        has_ended = episode.terminated or episode.truncated
+        jobs = [self._job(episode, window, _NOTHING, has_ended) for window in self.prompt.windows(episode)]
+        decode = self.prompt.tokenizer.decode
+        return ["\n".join([decode(job.trunk), *(decode(question) for question in job.questions)]) for job in jobs]
 
     def _plan(self, episode: Episode) -> "_Plan":
         """Decide what has to be asked about an episode, given what is remembered of it."""

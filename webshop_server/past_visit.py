@@ -1,9 +1,13 @@
-"""Purchase: a visit that ended with one, turn by turn; what a recorder is handed."""
+"""PastVisit: a visit that is over, turn by turn; what a recorder is handed."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from webshop_server.engine.goal import Goal
 from webshop_server.engine.goal_list import GoalKind
+
+Ending = Literal["purchase", "idle", "crowded out", "closed"]
+"""Why a visit is over: something was bought, the shopper was idle for too long, others needed the room, the shop closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +45,14 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Purchase:
-    """A visit from its first page to the purchase, without the ways that the shopper took back."""
+class PastVisit:
+    """A visit from its first page to its last, without the ways that the shopper took back."""
 
     errand: Errand
     turns: tuple[Turn, ...]
-    score: float
-    """The purchase score, in [0, 1]."""
+    ending: Ending
+
+    @property
+    def score(self) -> float:
+        """The purchase score, in [0, 1]; 0 if nothing was bought."""
+        return self.turns[-1].reward

@@ -1,0 +1,163 @@
+"""How much memory a run needs, computed from the shape of its model before any weights are loaded.
+
+Weights, gradients, optimiser and cache are counted exactly. Activations follow from what the blocks of Llama and Qwen2 were
+seen to keep for the backward pass; tests compare all of it with tensors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from mise_gym.errors import ConfigError
+from mise_gym.train.adapter import LoRAConfig, adapted_layers
+from mise_gym.train.config import TrainConfig
+from mise_gym.train.model import tiny_shape
+from mise_gym.train.placement import DTypeName
+from mise_gym.train.policy import MAX_LOGITS
+
+BYTES: Final[Mapping[DTypeName, int]] = {"float32": 4, "bfloat16": 2}
+
+KEPT: Final[Mapping[tuple[DTypeName, bool], tuple[int, int, int]]] = {
+    ("float32", False): (32, 16, 8),
+    ("float32", True): (26, 16, 8),
+    ("bfloat16", False): (30, 9, 6),
+    ("bfloat16", True): (25, 8, 4),
+}
+"""Type of numbers, whether only an adapter is trained -> bytes that one block keeps of one token for the backward pass: per unit
+of the residual stream, of the feed-forward layer, and of keys."""
+
+ACTION_TOKENS: Final = 16
+"""What is counted for an action and the prompt signs around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What memory depends on in a language model."""
+
+    weights: int
+    """Weights of the model itself."""
+    adapter_weights: int
+    """Weights of its adapter; 0 without one."""
+    critic_weights: int
+    num_layers: int
+    hidden_size: int
+    intermediate_size: int
+    kv_size: int
+    """Width of the keys of one layer, and of its values."""
+    vocab_size: int
+    max_tokens: int
+    """Longest sequence that it can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes, part by part."""
+
+    always: Mapping[str, int]
+    """From the beginning to the end."""
+    playing: Mapping[str, int]
+    """Only while episodes are played."""
+    updating: Mapping[str, int]
+    """Only while the model is trained."""
+
+    @property
+    def peak(self) -> int:
+        """The most that is needed at any time."""
+        return sum(self.always.values()) + max(sum(self.playing.values()), sum(self.updating.values()))
+
+
+def find_shape(config: TrainConfig) -> Shape:
+    """Return the shape of a run's model; of a model on the hub only its configuration is fetched.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    settings = tiny_shape(config.tiny, vocab_size=config.tiny.vocab_size) if config.model is None else _settings(config.model)
+    with torch.device("meta"):
+        return shape_of(AutoModelForCausalLM.from_config(settings), config.lora)
+
+
+def shape_of(model: Any, lora: LoRAConfig) -> Shape:
+    """Return the shape of a model, which may be without memory (torch's "meta" device)."""
+    settings = model.config.get_text_config()
+    width, heads = settings.hidden_size, settings.num_attention_heads
+    layers = adapted_layers(model, lora.targets) if lora.is_used else []
+    return Shape(
+        weights=sum(weights.numel() for weights in model.parameters()),
+        adapter_weights=sum(lora.rank * (layer.in_features + layer.out_features) for _, layer in layers),
+        critic_weights=width * width + 2 * width + 1,
+        num_layers=settings.num_hidden_layers,
+        hidden_size=width,
+        intermediate_size=getattr(settings, "intermediate_size", None) or 4 * width,
+        kv_size=(getattr(settings, "num_key_value_heads", None) or heads)
+        * (getattr(settings, "head_dim", None) or width // heads),
+        vocab_size=settings.vocab_size,
+        max_tokens=getattr(settings, "max_position_embeddings", None) or 1_000_000,
+    )
+
+
+def estimate_memory(shape: Shape, config: TrainConfig) -> MemoryEstimate:
+    """Return what a run needs where the model is.
+
+    Args:
+        shape: Of the model.
+        config: Numbers, adapter, environments, turns and the size of a pass.
+    """
+    is_adapted = config.lora.is_used
+    stored = BYTES[config.model_config.stored_dtype(is_trained=not is_adapted)]
+    trained = (shape.adapter_weights if is_adapted else shape.weights) + shape.critic_weights
+    frozen = shape.weights if is_adapted else 0
+    return MemoryEstimate(
+        always={
+            "weights": frozen * stored + trained * 4,
+            "reference": 0 if is_adapted else (shape.weights + shape.critic_weights) * 4,
+            "gradients": trained * 4,
+            "optimiser (AdamW)": trained * 8,
+        },
+        playing={"cache of keys and values": cache_bytes(shape, config), "one layer at work": _reading(shape, config)},
+        updating={
+            "activations": activation_bytes(shape, config),
+            "logits": 3 * 4 * min(MAX_LOGITS, config.model_config.max_tokens_per_pass * shape.vocab_size),
+        },
+    )
+
+
+def cache_bytes(shape: Shape, config: TrainConfig) -> int:
+    """Return the bytes of keys and values when all environments are in their last turn and observations are as long as can be."""
+    tokens = config.ppo.num_envs * min(shape.max_tokens, config.games.max_turns * _turn_tokens(config))
+    return 2 * shape.num_layers * shape.kv_size * tokens * BYTES[config.model_config.dtype]
+
+
+def activation_bytes(shape: Shape, config: TrainConfig) -> int:
+    """Return what one pass keeps for the backward pass: all of every block, or all of one and the inputs of the others."""
+    settings = config.model_config
+    residual, inner, keys = KEPT[settings.dtype, config.lora.is_used]
+    block = residual * shape.hidden_size + inner * shape.intermediate_size + keys * shape.kv_size
+    if not settings.gradient_checkpointing:
+        return settings.max_tokens_per_pass * shape.num_layers * block
+    stored = BYTES[settings.stored_dtype(is_trained=not config.lora.is_used)]
+    return settings.max_tokens_per_pass * (shape.num_layers * shape.hidden_size * stored + block)
+
+
+def _reading(shape: Shape, config: TrainConfig) -> int:
+    """Return what one layer needs while all environments' observations are read at once."""
+    tokens = config.ppo.num_envs * _turn_tokens(config)
+    return tokens * (8 * shape.hidden_size + 3 * shape.intermediate_size) * BYTES[config.model_config.dtype]
+
+
+def _turn_tokens(config: TrainConfig) -> int:
+    return config.max_observation_tokens + ACTION_TOKENS
+
+
+def _settings(name: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()).split(". ")[0]
+        raise ConfigError(f"Cannot read the configuration of the model {name!r}: {reason}. Give a folder or an id.") from error

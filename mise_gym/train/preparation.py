@@ -1,0 +1,79 @@
+"""How a model becomes a policy: placed, given its critic, and an adapter where only that is trained."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mise_gym.extras import require
+from mise_gym.train.adapter import Adapter
+from mise_gym.train.config import TrainConfig
+from mise_gym.train.placement import check_attention, find_device, place
+from mise_gym.train.policy import LLMPolicy
+
+
+def check_placement(config: TrainConfig) -> None:
+    """Check, before anything is computed, that the model can run here as it is asked to.
+
+    Raises:
+        ConfigError: There is no such device, or no such attention.
+        MissingExtraError: An adapter is asked for, and peft is not installed.
+    """
+    find_device(config.model_config.device)
+    check_attention(config.model_config.attention)
+    if config.lora.is_used:
+        require("peft")
+
+
+def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
+    """Return the policy of a run, with all of the model's weights trained and no adapter yet.
+
+    Args:
+        model: A causal language model; placed in place.
+        tokenizer: Its tokenizer.
+        config: The run's settings.
+    """
+    place(model, config.model_config, is_trained=not config.lora.is_used)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return LLMPolicy(
+            model,
+            tokenizer,
+            config.max_observation_tokens,
+            config.ppo.critic,
+            computes_in_bfloat16=config.model_config.dtype == "bfloat16",
+            max_tokens_per_pass=config.model_config.max_tokens_per_pass,
+            thinking=config.thinking,
+        )
+
+
+@contextmanager
+def adapter_for_the_warm_start(policy: LLMPolicy, config: TrainConfig) -> Iterator[None]:
+    """Train an adapter inside, if the run has one, and merge it into the model at the end.
+
+    So the model that comes out is the warm start itself, in the type of its weights: what is saved, evaluated and later compared
+    with (``docs/decisions/0020-adapters.md``).
+    """
+    if not config.lora.is_used:
+        yield
+        return
+    adapter = Adapter(policy.model, config.lora, config.seed, has_dropout=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        yield
+    adapter.merge()
+
+
+def add_adapter(policy: LLMPolicy, config: TrainConfig, folder: Path) -> None:
+    """Give the policy the adapter that reinforcement learning trains, if the run has one; it changes nothing yet.
+
+    Args:
+        policy: The warm-started policy; changed in place.
+        config: The run's settings.
+        folder: Where the warm-started model is saved; the saved adapter will name it as its base.
+    """
+    if config.lora.is_used:
+        policy.model.name_or_path = str(folder.resolve())
+        policy.adapter = Adapter(policy.model, config.lora, config.seed)

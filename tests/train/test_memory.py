@@ -1,0 +1,197 @@
+"""The estimate of memory against tensors that are really there."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from mise_gym.cli import main
+from mise_gym.train.adapter import LoRAConfig
+from mise_gym.train.config import GamesConfig, TrainConfig
+from mise_gym.train.memory import MemoryEstimate, activation_bytes, cache_bytes, estimate_memory, find_shape, shape_of
+from mise_gym.train.model import TinyModelConfig
+from mise_gym.train.placement import ModelConfig
+from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.ppo import PPOConfig, PPOLearner
+from mise_gym.train.preparation import add_adapter, make_policy
+from mise_gym.train.reference import reference_of
+from tests.train.conftest import play
+from tests.train.test_ppo import ONLY_POLICY, pay_nothing
+
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 256,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+}
+QWEN_7B = Qwen2Config(
+    vocab_size=152_064,
+    hidden_size=3584,
+    intermediate_size=18_944,
+    num_hidden_layers=28,
+    num_attention_heads=28,
+    num_key_value_heads=4,
+    tie_word_embeddings=False,
+)
+RANKS = [0, 8]
+GB = 1e9
+
+
+def settings(rank: int = 0, **model: Any) -> TrainConfig:
+    return TrainConfig(lora=LoRAConfig(rank=rank), model_config=ModelConfig(**model), max_observation_tokens=48)
+
+
+def build(kind: str, vocab_size: int) -> Any:
+    if kind == "llama":
+        return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, tie_word_embeddings=True, **SIZES))
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=vocab_size, tie_word_embeddings=False, **SIZES))
+
+
+def policy_of(model: Any, tokenizer: Any, config: TrainConfig, folder: Path) -> LLMPolicy:
+    policy = make_policy(model, tokenizer, config)
+    add_adapter(policy, config, folder)
+    return policy
+
+
+def nbytes(*tensors: Any) -> int:
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+
+
+def kept_bytes(policy: LLMPolicy, tokens: int) -> int:
+    """Return what a forward pass keeps for the backward pass, weights apart."""
+    weights = {each.untyped_storage().data_ptr() for each in policy.parameters()}
+    kept: dict[int, int] = {}
+    alive: list[Any] = []
+
+    def note(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        policy.features(torch.randint(0, 50, (2, tokens // 2)))
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen"])
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_gradients_and_optimiser_are_counted_exactly(
+    tokenizer: Any, tmp_path: Path, kind: str, rank: int, dtype: Any
+) -> None:
+    config = settings(rank, dtype=dtype)
+    model = build(kind, len(tokenizer))
+    estimate = estimate_memory(shape_of(model, config.lora), config)
+    policy = policy_of(model, tokenizer, config, tmp_path)
+    rollout = play(policy, games=2)
+    learner = PPOLearner(policy, reference_of(policy), replace(ONLY_POLICY, vf_coef=1.0), train_judge=True)
+
+    learner.update(rollout, pay_nothing(rollout), np.random.default_rng(0))
+
+    gradients = [weights.grad for weights in policy.parameters() if weights.grad is not None]
+    moments = [state[name] for state in learner.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    assert estimate.always["weights"] == nbytes(*policy.parameters())
+    assert estimate.always["gradients"] == nbytes(*gradients)
+    assert estimate.always["optimiser (AdamW)"] == nbytes(*moments)
+    extra = [] if rank else list(learner.reference.parameters())  # type: ignore[attr-defined]  # a frozen copy has some
+    assert estimate.always["reference"] == nbytes(*extra)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen"])
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_activations_are_estimated_within_a_fifth(
+    tokenizer: Any, tmp_path: Path, kind: str, rank: int, dtype: Any, checkpointing: bool
+) -> None:
+    config = settings(rank, dtype=dtype, gradient_checkpointing=checkpointing, max_tokens_per_pass=1024)
+    model = build(kind, len(tokenizer))
+    shape = shape_of(model, config.lora)
+    policy = policy_of(model, tokenizer, config, tmp_path)
+
+    kept = kept_bytes(policy, 1024)
+
+    if checkpointing:  # one block is computed again at a time; it is the difference between two depths without checkpointing
+        plain = settings(rank, dtype=dtype, max_tokens_per_pass=1024)
+        kept += activation_bytes(replace(shape, num_layers=1), plain)
+    assert activation_bytes(shape, config) == pytest.approx(kept, rel=0.2)
+
+
+def test_the_cache_is_counted_exactly(tokenizer: Any, tmp_path: Path) -> None:
+    config = TrainConfig(
+        max_observation_tokens=20, games=GamesConfig(max_turns=3), ppo=PPOConfig(num_envs=4), lora=LoRAConfig(rank=2)
+    )
+    model = build("qwen", len(tokenizer))
+    shape = shape_of(model, config.lora)
+    policy = policy_of(model, tokenizer, config, tmp_path)
+
+    keys_and_values = read_tokens(policy, rows=4, tokens=3 * (20 + 16))
+
+    assert cache_bytes(shape, config) == nbytes(*keys_and_values)
+
+
+@torch.no_grad()
+def read_tokens(policy: LLMPolicy, rows: int, tokens: int) -> list[Any]:
+    """Return the cache after so many tokens in every row."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    policy.trunk(input_ids=torch.full((rows, tokens), 5), past_key_values=cache, use_cache=True)
+    return [part for layer in cache.layers for part in (layer.keys, layer.values)]
+
+
+def test_the_7b_recipe_fits_into_80_gigabytes_and_full_training_does_not() -> None:
+    with torch.device("meta"):
+        model = Qwen2ForCausalLM(QWEN_7B)
+    long = GamesConfig(max_turns=20)
+    adapted = TrainConfig(
+        games=long, lora=LoRAConfig(rank=16), model_config=ModelConfig(dtype="bfloat16", gradient_checkpointing=True)
+    )
+    full = replace(adapted, lora=LoRAConfig())
+
+    estimates = [estimate_memory(shape_of(model, config.lora), config) for config in (adapted, full)]
+
+    assert shape_of(model, adapted.lora).weights == 7_615_616_512
+    assert cache_bytes(shape_of(model, adapted.lora), adapted) == 57_344 * 64 * 20 * 272
+    assert 30 * GB < estimates[0].peak < 60 * GB
+    assert estimates[1].peak > 150 * GB
+
+
+def test_the_peak_is_what_stays_and_the_greater_of_what_comes_and_goes() -> None:
+    assert MemoryEstimate(always={"a": 3}, playing={"b": 4, "c": 1}, updating={"d": 2}).peak == 8
+
+
+def test_the_shape_of_the_tiny_model_is_found_without_building_it(tokenizer: Any) -> None:
+    config = TrainConfig(tiny=TinyModelConfig(hidden_size=32, num_heads=2, num_layers=1, intermediate_size=64, vocab_size=300))
+
+    shape = find_shape(config)
+
+    assert shape.weights == 300 * 32 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32
+
+
+def test_the_command_line_prints_the_estimate_and_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    QWEN_7B.save_pretrained(tmp_path / "qwen")
+    words = ["train", "--run-dir", str(tmp_path / "run"), "--model", str(tmp_path / "qwen"), "--lora.rank", "16"]
+
+    assert main([*words, "--model-config.dtype", "bfloat16", "--model-config.gradient-checkpointing", "--estimate-memory"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "7,615,616,512 weights, adapter 40,370,176" in shown
+    assert "all the time    weights                        15.444 GB" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_a_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--model", str(tmp_path), "--estimate-memory"]) == 2
+
+    error = capsys.readouterr().err
+    assert "Cannot read the configuration of the model" in error
+    assert error.count("\n") == 1
