@@ -23,8 +23,8 @@ def test_the_core_is_gymnasium_and_numpy() -> None:
 
 def test_every_extra_is_there() -> None:
     assert set(EXTRAS) == {
-        "textworld", "scienceworld", "webshop", "browser", "judge", "calibration", "hf", "train", "sb3", "rllib",
-        "plot", "tensorboard", "wandb", "dev", "all",
+        "textworld", "scienceworld", "webshop", "browser", "judge", "calibration", "hf", "train", "lora", "distributed",
+        "ray", "sb3", "rllib", "plot", "tensorboard", "wandb", "dev", "all",
     }  # fmt: skip
 
 

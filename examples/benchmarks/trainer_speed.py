@@ -30,6 +30,7 @@ from mise_gym.train.demonstrations import demonstrate
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.model import TinyModelConfig, build_tiny_model, train_tokenizer
+from mise_gym.train.players import LocalPlayers
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.text import corpus
@@ -63,7 +64,7 @@ def make_policy(games: int) -> LLMPolicy:
     return LLMPolicy(build_tiny_model(tokenizer, shape, seed=0), tokenizer, max_observation_tokens=256)
 
 
-def make_trainer(policy: LLMPolicy, turns: int, arguments: argparse.Namespace, folder: Path) -> Trainer:
+def make_trainer(policy: LLMPolicy, envs: Sequence[Any], turns: int, arguments: argparse.Namespace, folder: Path) -> Trainer:
     """Make the trainer as a run does."""
     config = TrainConfig(
         run_dir=folder,
@@ -81,7 +82,9 @@ def make_trainer(policy: LLMPolicy, turns: int, arguments: argparse.Namespace, f
         ),
     )
     envs = [make_env(arguments.games, turns) for _ in range(arguments.episodes)]
-    return Trainer(policy, copy.deepcopy(policy), envs, config, folder, MetricsFile(folder / "metrics.jsonl"), seed=[0])
+    return Trainer(
+        policy, copy.deepcopy(policy), LocalPlayers(envs, policy), config, folder, MetricsFile(folder / "metrics.jsonl"), seed=[0]
+    )
 
 
 def timed(function: Any, *inputs: Any) -> tuple[float, Any]:
@@ -95,7 +98,8 @@ def compare(policy: LLMPolicy, turns: int, arguments: argparse.Namespace) -> Non
     """Play and update both ways, turn about, and print the ratios."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trainer = make_trainer(copy.deepcopy(policy), turns, arguments, folder)
+        envs = [make_env(arguments.games, turns) for _ in range(arguments.episodes)]
+        trainer = make_trainer(copy.deepcopy(policy), envs, turns, arguments, folder)
         plain = PlainTrainer(policy.model, policy.text, num_epochs=arguments.epochs)
         ours, theirs = [], []
         for round_ in range(1, arguments.rounds + 1):
@@ -103,10 +107,9 @@ def compare(policy: LLMPolicy, turns: int, arguments: argparse.Namespace) -> Non
             episodes = list(read_episodes(folder / "episodes" / f"iteration-{round_:05d}.jsonl.gz"))
             ours.append(trainer.metrics.read()[-1])
             tasks = [{"split": "train", "game": game % arguments.games} for game in range(arguments.episodes)]
-            theirs.append({"collect": timed(plain.play, trainer.envs, tasks)[0], "update": timed(plain.update, episodes)[0]})
+            theirs.append({"collect": timed(plain.play, envs, tasks)[0], "update": timed(plain.update, episodes)[0]})
         report(turns, ours, theirs)
-        for env in trainer.envs:
-            env.close()
+        trainer.players.close()
 
 
 def report(turns: int, ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, float]]) -> None:

@@ -123,6 +123,10 @@ class TrainConfig:
     """Iterations between checkpoints."""
     threads: int | None = None
     """CPU threads of torch; none leaves torch's choice."""
+    rollout_backend: Literal["in-process", "ray"] = "in-process"
+    """Where training games are played: in the process that learns, or in workers that Ray keeps on one machine or many."""
+    rollout_workers: int = 2
+    """Worker processes, with Ray; they share ppo.num_envs."""
     deterministic: bool = False
     """Use only operations that give the same bits every time; slower on a GPU, and without effect on a CPU."""
     tensorboard: bool = False
@@ -147,7 +151,7 @@ class TrainConfig:
         if self.reward not in REWARD_ARMS:
             raise unknown_name("reward", self.reward, list(REWARD_ARMS))
         check_ranges("", self, "seed", "w_hindsight")
-        check_ranges("", self, "checkpoint_every", "threads", least=1)
+        check_ranges("", self, "checkpoint_every", "threads", "rollout_workers", least=1)
         check_ranges("", self, "max_observation_tokens", least=2)
         check_ranges("", self, "max_action_tokens", least=1)
         self._check_generator()

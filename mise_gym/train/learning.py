@@ -16,12 +16,13 @@ from mise_gym.rewards.labels import with_labels
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
-from mise_gym.train.distributed import SharedJudge, main_only, share, unshare
+from mise_gym.train.distributed import SharedJudge, main_only, share
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
+from mise_gym.train.players import Players, gathered
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rescoring import rescored
-from mise_gym.train.rollout import Rollout, TextEnvironment, collect, draw_seeds
+from mise_gym.train.rollout import draw_seeds
 from mise_gym.train.tasks import task_set
 from mise_gym.train.validation import Validation
 from mise_gym.train.writers import Writers, make_writers
@@ -37,7 +38,7 @@ class Trainer:
     Args:
         policy: The warm-started policy.
         reference: The policy as it is now, for good: ``reference_of(policy)``.
-        envs: Training environments.
+        players: Who plays the training games.
         config: The run's settings.
         folder: The run's folder; checkpoints and episodes go there.
         metrics: Where metrics go.
@@ -49,7 +50,7 @@ class Trainer:
         self,
         policy: LLMPolicy,
         reference: Reader,
-        envs: Sequence[TextEnvironment],
+        players: Players,
         config: TrainConfig,
         folder: Path,
         metrics: MetricsFile,
@@ -58,7 +59,7 @@ class Trainer:
     ) -> None:
         arm = REWARD_ARMS[config.reward]
         judge: Judge = SharedJudge(SelfEvaluationJudge(policy))
-        self.policy, self.envs, self.config, self.folder, self.metrics = policy, envs, config, folder, metrics
+        self.policy, self.players, self.config, self.folder, self.metrics = policy, players, config, folder, metrics
         self.writers = writers or make_writers(config)
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
@@ -72,9 +73,7 @@ class Trainer:
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
-        self.validation = Validation(
-            config.evaluation, tasks.options("valid"), envs, policy, folder / "best", seed, self.writers.begin
-        )
+        self.validation = Validation(config.evaluation, tasks.options("valid"), players, policy, folder / "best", seed)
         self.iterations = config.ppo.iterations if arm.trains_policy else 0
         """Iterations of the whole run."""
         self.done = 0
@@ -114,11 +113,10 @@ class Trainer:
         tasks = [self.games[game] for game in self._draw_games()]
         start = perf_counter()
         self.writers.sync(self.policy, self.done)
-        seeds = draw_seeds(self.rng, len(tasks))
-        played = collect(self.envs, share(tasks), self.policy, share(seeds), begin=self.writers.begin)
+        played = self.players.play(share(tasks), share(draw_seeds(self.rng, len(tasks))))
         if self.config.old_logprobs == "learner":
             played = rescored(self.policy, played)
-        rollout = Rollout(unshare(played.episodes), unshare(played.traces), played.simulator_seconds)
+        rollout = gathered(played)
         collected = perf_counter()
         rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
@@ -130,7 +128,8 @@ class Trainer:
         times = {f"time/{name}_seconds": value for name, value in seconds.items()}
         times["time/simulator_seconds"] = rollout.simulator_seconds
         times["time/tokens_per_second"] = sum(len(trace.ids) for trace in rollout.traces) / sum(seconds.values())
-        values = rollout_metrics(rollout.episodes, rewards) | {"judge/failed_episodes": failed} | losses | times
+        counts = {"judge/failed_episodes": failed, "rollout/lost_workers": float(self.players.lost_workers)}
+        values = rollout_metrics(rollout.episodes, rewards) | counts | losses | times
         return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
 
     def _draw_games(self) -> Any:

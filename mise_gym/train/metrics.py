@@ -17,6 +17,7 @@ GLOSSARY: Final = {
     "rollout/progress_mean": "Mean final progress R of training episodes.",
     "rollout/turns_mean": "Mean number of turns of training episodes.",
     "rollout/truncated_rate": "Share of training episodes cut by the turn limit.",
+    "rollout/lost_workers": "Rollout workers that died in this iteration; others played their episodes.",
     "rollout/valid_action_rate": "Share of turns whose action the environment understood.",
     "rollout/malformed_rate": "Share of turns in whose text no command was found; 0 where actions are chosen among commands.",
     "reward/env_mean": "Mean over episodes of the summed environment reward.",

@@ -9,6 +9,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -24,12 +25,13 @@ from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import demonstrate
-from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait
+from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait, world_size
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.mirrors import mirrors_of
 from mise_gym.train.model import build_tiny_model, train_tokenizer
+from mise_gym.train.players import LocalPlayers, Players, RayPlayers
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy
@@ -38,13 +40,13 @@ from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.tasks import task_set
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
-from mise_gym.train.writers import Writers, make_writers
+from mise_gym.train.writers import IN_PROCESS, Writers, make_writers
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_CHANGE: Final = {"run_dir", "threads", "tensorboard", "wandb_project"}
+FREE_TO_CHANGE: Final = {"run_dir", "threads", "rollout_backend", "rollout_workers", "tensorboard", "wandb_project"}
 """Settings that another call on the same folder may choose anew: they change nothing that the run finds out."""
 WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
 
@@ -78,6 +80,7 @@ class TrainingRun:
         """Do what is left to do and return the summary, which is also in ``summary.json``; a finished run is only read."""
         if (self.folder / "summary.json").exists():
             return dict(_read_json(self.folder / "summary.json"))
+        _check_processes(self.config)
         disable_progress_bar()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
@@ -139,6 +142,13 @@ class TrainingRun:
         """Make as many as this process's part of the episodes needs, and no more than its part of ``ppo.num_envs``."""
         count = min(len(share(range(episodes))), len(share(range(self.config.ppo.num_envs))))
         return [self.tasks.make_env(self.arm.reward_mode, labelled=labelled) for _ in range(max(1, count))]
+
+    def _players(self, policy: LLMPolicy, writers: Writers) -> Players:
+        config = self.config
+        if config.rollout_backend == "in-process":
+            return LocalPlayers(self._make_envs(config.ppo.episodes_per_iteration), policy, writers.begin)
+        make = partial(self.tasks.make_env, self.arm.reward_mode)
+        return RayPlayers(make, policy, writers.begin, workers=config.rollout_workers, num_envs=config.ppo.num_envs)
 
     def _demonstrations(self) -> list[Episode]:
         """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
@@ -245,15 +255,14 @@ class TrainingRun:
             check_folder(folder)
             load_weights(policy, folder)
             return
-        envs = self._make_envs(self.config.ppo.episodes_per_iteration)
+        players = self._players(policy, writers)
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, reference_of(policy), envs, self.config, self.folder, self.metrics, seed, writers)
+        trainer = Trainer(policy, reference_of(policy), players, self.config, self.folder, self.metrics, seed, writers)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)
                 bar.update()
-        for env in envs:
-            env.close()
+        players.close()
         trainer.validation.restore_best()
         write_folder(folder, lambda aside: save_model(policy, aside))
 
@@ -294,6 +303,19 @@ class TrainingRun:
         }
         write_file(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
+
+
+def _check_processes(config: TrainConfig) -> None:
+    if config.rollout_backend == "ray" and config.generator != IN_PROCESS:
+        raise ConfigError(
+            f"Workers of Ray write actions themselves, and the generator is {config.generator!r}. "
+            "Leave out --rollout-backend, or --generator."
+        )
+    if world_size() > 1 and (config.rollout_backend == "ray" or config.generator != IN_PROCESS):
+        raise ConfigError(
+            f"{world_size()} processes share this run, and each of them plays and writes for itself. "
+            "Leave out --rollout-backend and --generator, or the launcher."
+        )
 
 
 def _read_json(path: Path) -> Any:

@@ -14,7 +14,7 @@ attempt. Nothing is written into the slots, so one forward pass reads all belief
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from mise_gym.errors import ConfigError
@@ -70,8 +70,8 @@ class EpisodeText:
         self.good_id, self.bad_id = good[0], bad[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it was made of, without its cache."""
-        return EpisodeText, (self.tokenizer, self.max_observation_tokens)
+        """Pickle what it was made of, without its caches."""
+        return partial(EpisodeText, thinking=self.thinking), (self.tokenizer, self.max_observation_tokens)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

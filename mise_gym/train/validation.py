@@ -9,11 +9,10 @@ import numpy as np
 
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
 from mise_gym.train.config import EvaluationConfig
-from mise_gym.train.decoding import TurnDecoder
-from mise_gym.train.distributed import share, unshare, wait
+from mise_gym.train.distributed import share, wait
+from mise_gym.train.players import Players, gathered
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
-from mise_gym.train.trace import BeginWriting
+from mise_gym.train.rollout import draw_seeds
 
 _RESULT: Final = "evaluation.json"
 
@@ -27,25 +26,22 @@ class Validation:
     Args:
         config: How often, and how many games.
         tasks: Options of ``reset`` of the valid games; the first ones are played.
-        envs: Environments that also have the valid split.
-        policy: What plays.
+        players: Who plays; their environments also have the valid split.
+        policy: What they play with.
         folder: Where the best model is kept, as transformers loads it.
         seed: Seed sequence of the sampled actions.
-        begin: Starts what writes the actions, as for ``collect``.
     """
 
-    def __init__(  # noqa: PLR0913  # the parts of a run, each used once
+    def __init__(  # the parts of a run, each used once
         self,
         config: EvaluationConfig,
         tasks: Sequence[Mapping[str, Any]],
-        envs: Sequence[TextEnvironment],
+        players: Players,
         policy: LLMPolicy,
         folder: Path,
         seed: Sequence[int],
-        begin: BeginWriting = TurnDecoder,
     ) -> None:
-        self.begin = begin
-        self.config, self.envs, self.policy, self.folder, self.seed = config, envs, policy, folder, list(seed)
+        self.config, self.players, self.policy, self.folder, self.seed = config, players, policy, folder, list(seed)
         self.tasks = tasks[: config.episodes]
 
     def is_due(self, iteration: int) -> bool:
@@ -55,16 +51,17 @@ class Validation:
     def run(self, iteration: int) -> dict[str, float]:
         """Play, keep the model if it has won more games than any before, and return the ``evaluation/*`` metrics."""
         seeds = draw_seeds(np.random.default_rng([*self.seed, iteration]), len(self.tasks))
-        episodes = unshare(collect(self.envs, share(self.tasks), self.policy, share(seeds), begin=self.begin).episodes)
+        episodes = gathered(self.players.play(share(self.tasks), share(seeds))).episodes
         result = {
             "evaluation/success_rate": float(np.mean([episode.success for episode in episodes])),
             "evaluation/progress_mean": float(np.mean([episode.progress for episode in episodes])),
             "evaluation/turns_mean": float(np.mean([len(episode) for episode in episodes])),
         }
         best = self.best()
+        wait()  # until every process has read what is about to be replaced
         if best is None or _merit(result) > _merit(best):
             write_folder(self.folder, lambda aside: self._fill(aside, {"iteration": iteration, **result}))
-            wait()
+        wait()
         return result
 
     def best(self) -> dict[str, float] | None:

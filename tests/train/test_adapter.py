@@ -20,6 +20,7 @@ from mise_gym.train.config import GamesConfig, TrainConfig
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.placement import ModelConfig
+from mise_gym.train.players import LocalPlayers
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
 from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, make_policy
@@ -240,7 +241,15 @@ def make_trainer(make_adapted: MakeAdapted) -> Callable[..., Trainer]:
         config = settings(folder)
         policy = make_adapted(llama, config)
         envs = [Pantry() for _ in range(config.ppo.num_envs)]
-        return Trainer(policy, reference_of(policy), envs, config, folder, MetricsFile(folder / "metrics.jsonl"), seed=[0])
+        return Trainer(
+            policy,
+            reference_of(policy),
+            LocalPlayers(envs, policy),
+            config,
+            folder,
+            MetricsFile(folder / "metrics.jsonl"),
+            seed=[0],
+        )
 
     return make
 

@@ -14,6 +14,7 @@ from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import GLOSSARY, MetricsFile, rollout_metrics
+from mise_gym.train.players import LocalPlayers
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.warm_start import WarmStartConfig
 from mise_gym.trajectories import read_episodes
@@ -85,7 +86,7 @@ def make_trainer(make_policy: MakePolicy) -> MakeTrainer:
         )
         envs = [Pantry() for _ in range(config.ppo.num_envs)]
         policy, reference = (make_policy(0, critic=config.ppo.critic) for _ in range(2))
-        return Trainer(policy, reference, envs, config, folder, metrics(folder / "metrics.jsonl"), seed=[0])
+        return Trainer(policy, reference, LocalPlayers(envs, policy), config, folder, metrics(folder / "metrics.jsonl"), seed=[0])
 
     return make
 
@@ -293,7 +294,7 @@ def test_rollout_metrics_are_the_plain_means() -> None:
 
 def test_the_simulators_time_is_part_of_the_playing_and_grows_with_it(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
-    trainer.envs = [SlowPantry() for _ in trainer.envs]
+    trainer.players = LocalPlayers([SlowPantry() for _ in range(3)], trainer.policy)
 
     record = next(iter(train(trainer).metrics.read()))
 

@@ -9,6 +9,7 @@ import pytest
 from mise_gym.train.config import GamesConfig, TrainConfig
 from mise_gym.train.learning import Trainer
 from mise_gym.train.metrics import MetricsFile
+from mise_gym.train.players import LocalPlayers
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.warm_start import WarmStartConfig
 from tests.train.conftest import MakePolicy
@@ -56,7 +57,8 @@ def test_a_bandit_is_solved_from_a_random_model(
     )
     policy = make_policy(0, critic=config.ppo.critic)
     metrics = MetricsFile(tmp_path / "metrics.jsonl")
-    trainer = Trainer(policy, copy.deepcopy(policy), [Bandit() for _ in range(32)], config, tmp_path, metrics, seed=[0])
+    players = LocalPlayers([Bandit() for _ in range(32)], policy)
+    trainer = Trainer(policy, copy.deepcopy(policy), players, config, tmp_path, metrics, seed=[0])
 
     list(trainer.iterate())
 

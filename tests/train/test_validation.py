@@ -7,6 +7,7 @@ import torch
 
 from mise_gym.errors import CheckpointError
 from mise_gym.train.config import EvaluationConfig
+from mise_gym.train.players import LocalPlayers
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.validation import Validation
 from tests.train.conftest import MakePolicy
@@ -18,7 +19,7 @@ METRICS = {"evaluation/success_rate", "evaluation/progress_mean", "evaluation/tu
 def validation_of(policy: LLMPolicy, folder: Path, *, every: int = 2) -> Validation:
     config = EvaluationConfig(every=every, episodes=6)
     tasks = [{"split": "valid", "game": game} for game in range(config.episodes)]
-    return Validation(config, tasks, [Pantry() for _ in range(3)], policy, folder / "best", [0, 2])
+    return Validation(config, tasks, LocalPlayers([Pantry() for _ in range(3)], policy), policy, folder / "best", [0, 2])
 
 
 @pytest.mark.parametrize(("every", "due"), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4])])
