@@ -139,7 +139,7 @@ class PlainTrainer:
     def _estimate(self, samples: Sequence[Sample]) -> None:
         """Estimate the advantages of an episode's turns, from one pass over the last of its samples, which holds all states."""
         hidden = self.model.base_model(input_ids=torch.tensor([samples[-1].ids], device=self.device)).last_hidden_state[0]
-        values = self.value_head(hidden[[sample.start - 1 for sample in samples]]).squeeze(-1).double().cpu().numpy()
+        values = self.value_head(hidden[[sample.start - 1 for sample in samples]].float()).squeeze(-1).double().cpu().numpy()
         rewards = np.array([sample.reward for sample in samples])
         for sample, advantage, target in zip(samples, *gae(rewards, values, gamma=0.99, gae_lambda=0.95), strict=True):
             sample.advantage, sample.value_target = float(advantage), float(target)

@@ -90,20 +90,16 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     )
 
 
-def weights_of(batch: Batch, *, is_counted: bool) -> dict[str, float]:
-    """Return, unit by unit, which part of a minibatch this process holds; 1 where there is one process.
+def weights_of(batches: Sequence[Batch], *, is_counted: bool) -> list[dict[str, float]]:
+    """Return, unit by unit, which part of a minibatch each of its passes is; 1 where there is one pass in one process.
 
-    Weighted by it, the means over the parts add up, over processes, to the mean over the whole minibatch.
+    Weighted by it, the means over the passes add up, over all processes, to the mean over the whole minibatch.
 
     Args:
-        batch: This process's part.
+        batches: This process's passes.
         is_counted: False for one that only stands in for an empty part; its weights are 0.
     """
-    sizes = {
-        "decisions": len(batch.choices),
-        "steps": len(batch.states.rows),
-        "turns": len(batch.slot_episodes),
-        "episodes": len(batch.outcomes),
-    }
-    mine = torch.tensor(list(sizes.values()), dtype=torch.float64, device=batch.ids.device) * is_counted
-    return dict(zip(sizes, (mine / total(mine.clone()).clamp(min=1)).tolist(), strict=True))
+    sizes = [(len(b.choices), len(b.states.rows), len(b.slot_episodes), len(b.outcomes)) for b in batches]
+    mine = torch.tensor(sizes, dtype=torch.float64, device=batches[0].ids.device) * is_counted
+    parts = mine / total(mine.sum(0)).clamp(min=1)
+    return [dict(zip(("decisions", "steps", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]

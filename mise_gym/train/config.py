@@ -11,13 +11,13 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
 from mise_gym.train.adapter import LoRAConfig
+from mise_gym.train.forms import Decoding
 from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.placement import ModelConfig
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.ranges import check_ranges
-from mise_gym.train.server import ServerConfig
+from mise_gym.train.server import IN_PROCESS, ServerConfig
 from mise_gym.train.warm_start import WarmStartConfig
-from mise_gym.train.writers import IN_PROCESS, Decoding
 
 RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped", "mise-flipped-cal", "process", "sft"]
 

@@ -11,8 +11,9 @@ from typing import Any, Final
 import torch
 
 from mise_gym.errors import ConfigError
-from mise_gym.train.adapter import LoRAConfig, adapted_layers
+from mise_gym.train.adapter import adapted_layers
 from mise_gym.train.config import TrainConfig
+from mise_gym.train.critic import Critic
 from mise_gym.train.model import tiny_shape
 from mise_gym.train.placement import DTypeName
 from mise_gym.train.policy import MAX_LOGITS
@@ -78,18 +79,20 @@ def find_shape(config: TrainConfig) -> Shape:
 
     settings = tiny_shape(config.tiny, vocab_size=config.tiny.vocab_size) if config.model is None else _settings(config.model)
     with torch.device("meta"):
-        return shape_of(AutoModelForCausalLM.from_config(settings), config.lora)
+        return shape_of(AutoModelForCausalLM.from_config(settings), config)
 
 
-def shape_of(model: Any, lora: LoRAConfig) -> Shape:
-    """Return the shape of a model, which may be without memory (torch's "meta" device)."""
-    settings = model.config.get_text_config()
+def shape_of(model: Any, config: TrainConfig) -> Shape:
+    """Return the shape of a run's model, which may be without memory (torch's "meta" device)."""
+    settings, lora = model.config.get_text_config(), config.lora
     width, heads = settings.hidden_size, settings.num_attention_heads
     layers = adapted_layers(model, lora.targets) if lora.is_used else []
+    with torch.device("meta"):
+        critic = Critic(width, config.ppo.critic)
     return Shape(
         weights=sum(weights.numel() for weights in model.parameters()),
         adapter_weights=sum(lora.rank * (layer.in_features + layer.out_features) for _, layer in layers),
-        critic_weights=width * width + 2 * width + 1,
+        critic_weights=sum(weights.numel() for weights in critic.parameters()),
         num_layers=settings.num_hidden_layers,
         hidden_size=width,
         intermediate_size=getattr(settings, "intermediate_size", None) or 4 * width,

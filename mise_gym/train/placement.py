@@ -18,14 +18,14 @@ class ModelConfig:
     """How the language model is loaded and run."""
 
     device: str = "auto"
-    """Where it runs: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one."""
+    """Where it runs: "cpu", "cuda", "cuda:1"; "auto" is the GPU of this process if there is one."""
     dtype: DTypeName = "float32"
     """What it computes in. With bfloat16, weights that are trained stay float32 and are cast as they are used."""
     attention: AttentionName = "sdpa"
     """Implementation of attention; flash_attention_2 needs bfloat16, a GPU and the package flash-attn."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: a third more time, far less memory."""
-    max_tokens_per_pass: int = 16_384
+    max_tokens_per_pass: int = 4096
     """Most tokens, padding included, that go through the model at once in training; a larger minibatch is read in several
     passes, of which the gradients are added up."""
 
@@ -50,7 +50,7 @@ def find_device(name: str) -> torch.device:
         ConfigError: There is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -80,7 +80,7 @@ class LLMPolicy(nn.Module):
         critic: CriticKind = "detached",
         *,
         computes_in_bfloat16: bool = False,
-        max_tokens_per_pass: int = 16_384,
+        max_tokens_per_pass: int = 4096,
         thinking: bool = False,
     ) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mise_gym.errors import ConfigError
+from mise_gym.llm.batching import token_batches
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.advantages import FloatArray, returns_to_go
 from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weights_of, with_hindsight
@@ -29,7 +30,7 @@ from mise_gym.train.losses import (
 )
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ranges import check_ranges
-from mise_gym.train.reading import Minibatch, Reading, by_episode, drift_metrics, episode_beliefs, read
+from mise_gym.train.reading import Pass, Reading, by_episode, drift_metrics, episode_beliefs, read
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
 
@@ -183,9 +184,10 @@ class PPOLearner:
             for episode, trace in zip(rollout.episodes, rollout.traces, strict=True)
         ]
         minibatches = self._minibatches(sequences, rng)
+        passes = [each for minibatch in minibatches for each in minibatch]
         num_steps = [len(sequence.steps.turns) for sequence in sequences]
-        values = by_episode(minibatches, [minibatch.before.values for minibatch in minibatches], num_steps)
-        credit = self._credit(sequences, self._step_rewards(sequences, rewards, minibatches), values)
+        values = by_episode(passes, [each.before.values for each in passes], num_steps)
+        credit = self._credit(sequences, self._step_rewards(sequences, rewards, passes), values)
         logs = self._epochs(minibatches, credit, rng)
         means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
         self.updated += 1
@@ -197,25 +199,30 @@ class PPOLearner:
             "train/kl_coef": self.kl_coef,
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
             "train/reward_scale": self.reward_scale.value,
-            **drift_metrics(minibatches),
+            **drift_metrics(passes),
         }
 
-    def _minibatches(self, sequences: Sequence[JudgedTrace], rng: np.random.Generator) -> list[Minibatch]:
-        """Divide the rollout at random, and read policy and reference as they are before the update."""
+    def _minibatches(self, sequences: Sequence[JudgedTrace], rng: np.random.Generator) -> list[list[Pass]]:
+        """Divide the rollout at random into minibatches of passes."""
         order, size = rng.permutation(len(sequences)), self.config.minibatch_episodes
-        minibatches = []
-        for start in range(0, len(order), size):
-            whole = order[start : start + size].tolist()
-            mine = share(whole)
-            rows = mine or whole[:1]  # a process without a part takes its steps with the others, at the weight 0
-            batch = to_batch(self.policy, [sequences[row] for row in rows])
-            weights = weights_of(batch, is_counted=bool(mine))
-            with torch.no_grad():
-                minibatches.append(Minibatch(rows, batch, read(self.policy, batch), read(self.reference, batch), weights))
-        return minibatches
+        return [self._passes(sequences, order[start : start + size].tolist()) for start in range(0, len(order), size)]
+
+    def _passes(self, sequences: Sequence[JudgedTrace], whole: list[int]) -> list[Pass]:
+        """Divide this process's part of a minibatch by length, and read policy and reference as they are before the update."""
+        mine = share(whole)
+        rows = mine or whole[:1]  # a process without a part takes its steps with the others, at the weight 0
+        groups = token_batches([len(sequences[row].ids) for row in rows], self.policy.max_tokens_per_pass)
+        rows_of = [[rows[place] for place in group] for group in groups]
+        batches = [to_batch(self.policy, [sequences[row] for row in group]) for group in rows_of]
+        weights = weights_of(batches, is_counted=bool(mine))
+        with torch.no_grad():
+            return [
+                Pass(group, batch, read(self.policy, batch), read(self.reference, batch), weight)
+                for group, batch, weight in zip(rows_of, batches, weights, strict=True)
+            ]
 
     def _step_rewards(
-        self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], minibatches: Sequence[Minibatch]
+        self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], passes: Sequence[Pass]
     ) -> list[FloatArray]:
         """Return what each step is paid: the turn's reward, scaled, less the KL penalty if it is to be taken off here."""
         config = self.config
@@ -224,8 +231,8 @@ class PPOLearner:
             self.reward_scale.update([returns_to_go(reward, gamma=config.gamma) for reward in turn_rewards])
         step_rewards = [s.steps.rewards(r / self.reward_scale.value) for s, r in zip(sequences, turn_rewards, strict=True)]
         if config.kl_penalty == "reward":
-            kls_of = [self._reference_kl(each.batch, each.before, each.anchor) for each in minibatches]
-            kls = by_episode(minibatches, kls_of, [len(sequence.trace.decisions) for sequence in sequences])
+            kls_of = [self._reference_kl(each.batch, each.before, each.anchor) for each in passes]
+            kls = by_episode(passes, kls_of, [len(sequence.trace.decisions) for sequence in sequences])
             step_rewards = [r - self.kl_coef * s.steps.sums(kl) for s, r, kl in zip(sequences, step_rewards, kls, strict=True)]
         return step_rewards
 
@@ -236,7 +243,7 @@ class PPOLearner:
             return critic_credit(rewards, values, steps, gamma=config.gamma, gae_lambda=config.gae_lambda)
         return group_credit(rewards, group_size=config.group_size, baseline=config.baseline, gamma=config.gamma)
 
-    def _epochs(self, minibatches: Sequence[Minibatch], credit: Credit, rng: np.random.Generator) -> list[dict[str, float]]:
+    def _epochs(self, minibatches: Sequence[Sequence[Pass]], credit: Credit, rng: np.random.Generator) -> list[dict[str, float]]:
         """Go over the minibatches again and again, until the policy has moved far enough; return the metrics of each step."""
         logs: list[dict[str, float]] = []
         for _ in range(self.config.num_epochs):
@@ -246,20 +253,33 @@ class PPOLearner:
                 break
         return logs
 
-    def _step(self, minibatch: Minibatch, credit: Credit) -> dict[str, float]:
-        config, batch, anchor = self.config, minibatch.batch, minibatch.anchor
+    def _step(self, minibatch: Sequence[Pass], credit: Credit) -> dict[str, float]:
+        """Add up the gradients of a minibatch's passes, and take one step of the optimiser."""
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = [self._add_gradient(each, credit) for each in minibatch]
+        sum_gradients(self.policy.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        whole = total(torch.stack([torch.stack(list(part.values())) for part in parts]).sum(0)).tolist()
+        return {f"train/{name}": value for name, value in zip(parts[0], whole, strict=True)} | {
+            "train/gradient_norm": norm.item()
+        }
+
+    def _add_gradient(self, each: Pass, credit: Credit) -> dict[str, Tensor]:
+        """Add the gradient of one pass, and return its part of every term of the minibatch's loss."""
+        config, batch, anchor = self.config, each.batch, each.anchor
         reading = read(self.policy, batch)
         surrogate = policy_loss(
             chosen(reading.logprobs, batch.choices),
             batch.old_logprobs,
-            minibatch.pick(credit.advantages)[batch.decision_steps],
+            each.pick(credit.advantages)[batch.decision_steps],
             clip_range=config.clip_range,
             clip_range_high=config.clip_range_high,
         )
         beliefs = episode_beliefs(reading.score_logits, batch)
         terms = {
             "policy_loss": surrogate.loss,
-            "value_loss": value_loss(reading.values, minibatch.pick(credit.value_targets)),
+            "value_loss": value_loss(reading.values, each.pick(credit.value_targets)),
             "entropy": entropy(reading.logprobs),
             "reference_kl": mean(self._reference_kl(batch, reading, anchor)),
             "calibration_reward": calibration_reward(beliefs, batch.outcomes, score=config.calibration_score).mean(),
@@ -267,10 +287,9 @@ class PPOLearner:
             "clip_fraction": surrogate.clip_fraction,
             "approx_kl": surrogate.approx_kl,
         }
-        parts = {name: term * minibatch.weights[UNITS.get(name, "decisions")] for name, term in terms.items()}
-        norm = self._descend(self._loss(parts))
-        whole = total(torch.stack([part.detach() for part in parts.values()]))
-        return {f"train/{name}": value for name, value in zip(parts, whole.tolist(), strict=True)} | {"train/gradient_norm": norm}
+        parts = {name: term * each.weights[UNITS.get(name, "decisions")] for name, term in terms.items()}
+        self._loss(parts).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return {name: part.detach() for name, part in parts.items()}
 
     def _loss(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Weigh the terms."""
@@ -283,15 +302,6 @@ class PPOLearner:
         if self.train_judge:
             loss = loss - config.calibration_coef * terms["calibration_reward"] + config.anchor_coef * terms["anchor_kl"]
         return loss
-
-    def _descend(self, loss: Tensor) -> float:
-        """Take one step of the optimiser and return the norm of the gradient; ``loss`` is this process's part of the whole."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        sum_gradients(self.policy.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
-        self.optimizer.step()
-        return norm.item()
 
     def _reference_kl(self, batch: Batch, reading: Reading, anchor: Reading) -> Tensor:
         return reference_kl(reading.logprobs, anchor.logprobs, batch.choices, estimator=self.config.kl_estimator)

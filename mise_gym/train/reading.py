@@ -38,8 +38,8 @@ def read(policy: Reader, batch: Batch) -> Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Minibatch:
-    """Some episodes of a rollout, or this process's part of them, and what was read from them before the update."""
+class Pass:
+    """The episodes of a minibatch that go through the model together, and what was read from them before the update."""
 
     rows: list[int]
     """Which episodes of the rollout."""
@@ -62,30 +62,30 @@ class Minibatch:
         return torch.tensor(picked, dtype=torch.float32, device=self.batch.ids.device)
 
 
-def by_episode(minibatches: Sequence[Minibatch], tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[FloatArray]:
-    """Undo ``Minibatch.pick``.
+def by_episode(passes: Sequence[Pass], tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[FloatArray]:
+    """Undo ``Pass.pick``.
 
     Args:
-        minibatches: All of a rollout, or this process's part of them; the parts of the others are added.
-        tensors: One per minibatch. Shape of each ``(T,)``.
+        passes: All of a rollout, or this process's part of them; the parts of the others are added.
+        tensors: One per pass. Shape of each ``(T,)``.
         lengths: Entries of each episode of the rollout.
 
     Returns:
         One array per episode, in the rollout's order.
     """
     parts: dict[int, FloatArray] = {}
-    for minibatch, tensor in zip(minibatches, tensors, strict=True):
-        if not minibatch.is_counted:
+    for each, tensor in zip(passes, tensors, strict=True):
+        if not each.is_counted:
             continue
-        ends = np.cumsum([lengths[row] for row in minibatch.rows])[:-1]
-        parts |= zip(minibatch.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
+        ends = np.cumsum([lengths[row] for row in each.rows])[:-1]
+        parts |= zip(each.rows, np.split(tensor.double().cpu().numpy(), ends), strict=True)
     whole = merge(parts)
     return [whole[row] for row in range(len(lengths))]
 
 
-def drift_metrics(minibatches: Sequence[Minibatch]) -> dict[str, float]:
+def drift_metrics(passes: Sequence[Pass]) -> dict[str, float]:
     """Return how far the beliefs have moved away from those of the frozen judge, on the same episodes."""
-    counted = [each for each in minibatches if each.is_counted]
+    counted = [each for each in passes if each.is_counted]
     mine = [(_beliefs(each.before), _beliefs(each.anchor)) for each in counted]
     now, then = zip(*(pair for part in gather_objects(mine) for pair in part), strict=True)
     drift = judge_drift(np.concatenate(now), np.concatenate(then))

@@ -39,9 +39,10 @@ from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy
 from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
+from mise_gym.train.server import IN_PROCESS
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
-from mise_gym.train.writers import IN_PROCESS, Writers, make_writers
+from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 

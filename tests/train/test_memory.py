@@ -89,7 +89,7 @@ def test_weights_gradients_and_optimiser_are_counted_exactly(
 ) -> None:
     config = settings(rank, dtype=dtype)
     model = build(kind, len(tokenizer))
-    estimate = estimate_memory(shape_of(model, config.lora), config)
+    estimate = estimate_memory(shape_of(model, config), config)
     policy = policy_of(model, tokenizer, config, tmp_path)
     rollout = play(policy, games=2)
     learner = PPOLearner(policy, reference_of(policy), replace(ONLY_POLICY, vf_coef=1.0), train_judge=True)
@@ -114,7 +114,7 @@ def test_activations_are_estimated_within_a_fifth(
 ) -> None:
     config = settings(rank, dtype=dtype, gradient_checkpointing=checkpointing, max_tokens_per_pass=1024)
     model = build(kind, len(tokenizer))
-    shape = shape_of(model, config.lora)
+    shape = shape_of(model, config)
     policy = policy_of(model, tokenizer, config, tmp_path)
 
     kept = kept_bytes(policy, 1024)
@@ -130,7 +130,7 @@ def test_the_cache_is_counted_exactly(tokenizer: Any, tmp_path: Path) -> None:
         max_observation_tokens=20, games=GamesConfig(max_turns=3), ppo=PPOConfig(num_envs=4), lora=LoRAConfig(rank=2)
     )
     model = build("qwen", len(tokenizer))
-    shape = shape_of(model, config.lora)
+    shape = shape_of(model, config)
     policy = policy_of(model, tokenizer, config, tmp_path)
 
     keys_and_values = read_tokens(policy, rows=4, tokens=3 * (20 + 16))
@@ -157,10 +157,10 @@ def test_the_7b_recipe_fits_into_80_gigabytes_and_full_training_does_not() -> No
     )
     full = replace(adapted, lora=LoRAConfig())
 
-    estimates = [estimate_memory(shape_of(model, config.lora), config) for config in (adapted, full)]
+    estimates = [estimate_memory(shape_of(model, config), config) for config in (adapted, full)]
 
-    assert shape_of(model, adapted.lora).weights == 7_615_616_512
-    assert cache_bytes(shape_of(model, adapted.lora), adapted) == 57_344 * 64 * 20 * 272
+    assert shape_of(model, adapted).weights == 7_615_616_512
+    assert cache_bytes(shape_of(model, adapted), adapted) == 57_344 * 64 * 20 * 272
     assert 30 * GB < estimates[0].peak < 60 * GB
     assert estimates[1].peak > 150 * GB
 
