@@ -20,9 +20,11 @@ from webshop_server.errors import CatalogueError, TooManyTermsError
 
 MOST_TERMS: Final = 1024
 """Distinct terms that a query may have, as in Lucene."""
-_STRETCHES_PER_RESULT: Final = 16
-Documents = npt.NDArray[Any]
+_GROUPS_PER_RESULT: Final = 16
 _ROUNDING: Final = 1 - 1e-5  # a sum in another order, or with fewer bits, may be this much less
+
+Documents = npt.NDArray[Any]
+"""Numbers of documents."""
 
 
 class SearchIndex:
@@ -154,13 +156,13 @@ class _Candidates(NamedTuple):
 
 
 def _kth_best_at_least(scores: npt.NDArray[Any], k: int) -> float:
-    """Return a number that at least k of the scores reach: the k-th best of the bests of many equally long stretches of them."""
-    stretch = max(len(scores) // (_STRETCHES_PER_RESULT * k), 1)
-    num_stretches = len(scores) // stretch
-    if num_stretches < k:
+    """Return a number that at least k of the scores reach: the k-th best of the bests of many equally large groups of them."""
+    size = max(len(scores) // (_GROUPS_PER_RESULT * k), 1)
+    num_groups = len(scores) // size
+    if num_groups < k:
         return 0.0
-    bests = scores[: num_stretches * stretch].reshape(stretch, num_stretches).max(axis=0)
-    return float(np.partition(bests, num_stretches - k)[num_stretches - k])
+    bests = scores[: num_groups * size].reshape(size, num_groups).max(axis=0)
+    return float(np.partition(bests, num_groups - k)[num_groups - k])
 
 
 class _Strings:
