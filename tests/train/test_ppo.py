@@ -360,6 +360,16 @@ def test_scaled_rewards_give_returns_of_unit_size(policy: LLMPolicy, rollout: Ro
     assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean((returns / returns.std()) ** 2))
 
 
+def test_an_upper_clip_of_its_own_leaves_alone_what_became_likelier(rollout: Rollout, make_policy: Any) -> None:
+    """Another policy than the one that played makes some choices likelier and some less likely."""
+    narrow = {"clip_range": 0.0, "learning_rate": 0.0}
+
+    on_both_sides = update(make_policy(1), rollout, pay_nothing(rollout), **narrow)["train/clip_fraction"]
+    below = update(make_policy(1), rollout, pay_nothing(rollout), clip_range_high=1e9, **narrow)["train/clip_fraction"]
+
+    assert 0 < below < on_both_sides
+
+
 def test_the_learning_rate_follows_its_schedule(policy: LLMPolicy, rollout: Rollout) -> None:
     config = replace(ONLY_POLICY, iterations=4, warmup_iterations=1, learning_rate_schedule="linear")
     learner = PPOLearner(policy, copy.deepcopy(policy), config, train_judge=False)
