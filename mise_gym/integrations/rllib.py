@@ -60,6 +60,8 @@ class HindsightRewardCallback(RLlibCallback):  # type: ignore[misc]  # Ray is sk
 
     def on_sample_end(self, *, samples: Any, env_runner: Any = None, metrics_logger: Any = None, **_: Any) -> None:
         """Log how many turns went without a hindsight reward."""
+        for sample in samples:
+            _check(sample)
         turns = sum(map(len, samples))
         if metrics_logger is not None and turns and not _is_evaluation(env_runner):
             judged = sum(len(episode) for episode in samples if episode.is_done)

@@ -1,7 +1,8 @@
 """Forms of a turn: which token may come next while a turn is written, when it is finished, and what its action is."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
 from mise_gym.envs.wrappers.action_parser import MALFORMED, parse_action
 from mise_gym.errors import ConfigError
@@ -10,6 +11,8 @@ from mise_gym.train.trace import Writing
 
 THINKING_FORMATS: Final = ("tag", "react")
 """How a command may stand behind a thought."""
+
+Decoding = Literal["constrained", "free"]
 
 
 class Form(Protocol):
@@ -183,3 +186,18 @@ class ThoughtfulCommandForm:
             return False
         line = self._text.decode(self._thought).rpartition("\n")[2]
         return line.strip(" \t*_`").casefold() == ACTION_LABEL.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Starts the form of each turn; the fields are the settings of the same names."""
+
+    decoding: Decoding = "constrained"
+    thinking: bool = False
+    max_action_tokens: int = 32
+
+    def __call__(self, text: EpisodeText, commands: Sequence[str]) -> Form:
+        """Return the form of a new turn."""
+        if self.decoding == "free":
+            return FreeForm(text, self.max_action_tokens, thinking=self.thinking)
+        return ThoughtfulCommandForm(text, commands, self.max_action_tokens) if self.thinking else CommandForm(text, commands)

@@ -4,6 +4,7 @@ The learner keeps the weights; the server has a copy that is as old as the last 
 """
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ from mise_gym.llm.endpoint import Endpoint
 from mise_gym.llm.http import HttpChatClient, Request
 from mise_gym.llm.limits import Limits
 from mise_gym.llm.retry import Retry
-from mise_gym.train.adapter import Adapter
-from mise_gym.train.distributed import gather_objects, main_only, wait
-from mise_gym.train.forms import Form, FormOf
+from mise_gym.train.forms import Form, Forms
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.trace import Decision, TokenTrace
+
+logger = logging.getLogger(__name__)
+
+IN_PROCESS: Final = "in-process"
+"""Value of the setting ``generator`` for no server."""
 
 STOPS: Final = ("\n", "</action>")
 """Where a server pauses. What was written so far is looked at here, and continued if the turn is not finished."""
@@ -93,8 +97,6 @@ class Server:
     def sync(self, policy: LLMPolicy) -> None:
         """Send the policy's adapter, under a new name, so that no cache of the server mixes up two versions.
 
-        Of several processes one sends it, and all ask for it.
-
         Raises:
             ConfigError: The policy has no adapter, or the server does not load it.
         """
@@ -103,29 +105,27 @@ class Server:
                 "A server can be sent adapters, not whole models, and this run trains all weights. Train an adapter "
                 "(--lora.rank 16), or let the server play with the weights it was started with (--server.sync-every 0)."
             )
-        name: str = gather_objects(f"adapter-{uuid4().hex[:12]}")[0]
-        self._send(policy.adapter, name)
+        name = f"adapter-{uuid4().hex[:12]}"
+        policy.adapter.save(self._folder / name)
+        self.ask([AdapterRequest(name=name, folder=str((self._folder / name).resolve()))])
         self._forget()
         self.model = name
-        wait()
 
     def close(self) -> None:
-        """Unload the adapter and close the connections; calling it again does nothing."""
-        if self._loop.is_alive:
+        """Unload the adapter, if the server is still there, and close the connections; calling it again does nothing."""
+        if not self._loop.is_alive:
+            return
+        try:
             self._forget()
-            self.model = self.config.model
-            self._loop.close()
+        except ConfigError as error:
+            logger.warning("The server keeps the adapter %s. %s", self.model, error)
+        self._loop.close()
 
-    @main_only
-    def _send(self, adapter: Adapter, name: str) -> None:
-        adapter.save(self._folder / name)
-        self.ask([AdapterRequest(name=name, folder=str((self._folder / name).resolve()))])
-
-    @main_only
     def _forget(self) -> None:
         if self.has_adapter:
             self.ask([AdapterRequest(name=self.model, folder=None)])
             shutil.rmtree(self._folder / self.model)
+            self.model = self.config.model
 
     async def _connect(self) -> HttpChatClient:
         client = HttpChatClient(
@@ -145,18 +145,17 @@ class ServerWriter:
 
     Args:
         server: Who writes.
-        form_of: Starts the form of a turn; it must leave every token free.
-        max_tokens: Longest turn in tokens.
+        forms: What may be written; it must be free.
+        policy: Whose text it is; its weights are not used.
         openings: Token ids before the first action, one list per row.
         seeds: One per row; the server is asked with numbers drawn from it.
         temperature: 1 samples from the policy, 0 takes the likeliest token.
     """
 
-    def __init__(  # noqa: PLR0913  # three are those of every writer
+    def __init__(
         self,
         server: Server,
-        form_of: FormOf,
-        max_tokens: int,
+        forms: Forms,
         policy: LLMPolicy,
         openings: Sequence[list[int]],
         seeds: Sequence[int],
@@ -164,8 +163,7 @@ class ServerWriter:
     ) -> None:
         self.traces = [TokenTrace(list(opening)) for opening in openings]
         self._server = server
-        self._form_of = form_of
-        self._max_tokens = max_tokens
+        self._forms = forms
         self._text = policy.text
         self._temperature = temperature
         self._rngs = [np.random.default_rng(seed) for seed in seeds]
@@ -177,7 +175,7 @@ class ServerWriter:
         Raises:
             ConfigError: The server cannot be used.
         """
-        forms = {row: self._form_of(self._text, choices) for row, choices in zip(self._running, commands, strict=True)}
+        forms = {row: self._forms(self._text, choices) for row, choices in zip(self._running, commands, strict=True)}
         starts = {row: len(self.traces[row].ids) for row in forms}
         for row, start in starts.items():
             self.traces[row].value_positions.append(start - 1)
@@ -200,7 +198,7 @@ class ServerWriter:
         return CompletionRequest(
             model=self._server.model,
             prompt=ids,
-            max_tokens=self._max_tokens - (len(ids) - start),
+            max_tokens=self._forms.max_action_tokens - (len(ids) - start),
             temperature=self._temperature,
             stop=STOPS,
             seed=int(self._rngs[row].integers(2**31)),

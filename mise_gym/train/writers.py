@@ -1,36 +1,14 @@
 """Where and how a run writes its actions: in this process or on a server, chosen or free, with thoughts or without."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import Protocol
 
+from mise_gym.train.config import TrainConfig
 from mise_gym.train.decoding import TurnDecoder
-from mise_gym.train.forms import CommandForm, Form, FreeForm, ThoughtfulCommandForm
+from mise_gym.train.forms import Forms
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.server import Server, ServerWriter
-from mise_gym.train.text import EpisodeText
+from mise_gym.train.server import IN_PROCESS, Server, ServerWriter
 from mise_gym.train.trace import ActionWriter
-
-if TYPE_CHECKING:
-    from mise_gym.train.config import TrainConfig
-
-IN_PROCESS: Final = "in-process"
-Decoding = Literal["constrained", "free"]
-
-
-@dataclass(frozen=True, slots=True)
-class Forms:
-    """Starts the form of each turn."""
-
-    decoding: Decoding = "constrained"
-    thinking: bool = False
-    max_action_tokens: int = 32
-
-    def __call__(self, text: EpisodeText, commands: Sequence[str]) -> Form:
-        """Return the form of a new turn."""
-        if self.decoding == "free":
-            return FreeForm(text, self.max_action_tokens, thinking=self.thinking)
-        return ThoughtfulCommandForm(text, commands, self.max_action_tokens) if self.thinking else CommandForm(text, commands)
 
 
 class Writers(Protocol):
@@ -89,8 +67,7 @@ class ServerWriters:
 
     def begin(self, policy: LLMPolicy, openings: Sequence[list[int]], seeds: Sequence[int], temperature: float) -> ActionWriter:
         """Return the writer of a batch of episodes."""
-        most = self._forms.max_action_tokens
-        return ServerWriter(self._server, self._forms, most, policy, openings, seeds, temperature)
+        return ServerWriter(self._server, self._forms, policy, openings, seeds, temperature)
 
     def sync(self, policy: LLMPolicy, iteration: int) -> None:
         """Send the adapter, if it is time to."""
@@ -103,7 +80,7 @@ class ServerWriters:
         self._server.close()
 
 
-def make_writers(config: "TrainConfig") -> Writers:
+def make_writers(config: TrainConfig) -> Writers:
     """Return what writes the actions of a run."""
     forms = Forms(config.decoding, config.thinking, config.max_action_tokens)
     if config.generator == IN_PROCESS:

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import MaskablePPO, RecurrentPPO
+from sb3_contrib import TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -196,11 +196,13 @@ class Copies(BaseCallback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "policy"), [(MaskablePPO, "MlpPolicy"), (RecurrentPPO, "MlpLstmPolicy")])
+@pytest.mark.parametrize(
+    ("algorithm", "policy"), [(MaskablePPO, "MlpPolicy"), (RecurrentPPO, "MlpLstmPolicy"), (TRPO, "MlpPolicy")]
+)
 def test_the_buffers_of_sb3_contrib_hold_what_they_would_with_these_rewards_from_the_start(algorithm: Any, policy: str) -> None:
     before, after = Copies(), Copies()
     venv = make_vec_env(judged_corridor, n_envs=NUM_ENVS, seed=1)
-    settings = {"n_steps": N_STEPS, "batch_size": NUM_ENVS * N_STEPS, "n_epochs": 1, "gamma": GAMMA, "gae_lambda": LAMBDA}
+    settings = {"n_steps": N_STEPS, "batch_size": NUM_ENVS * N_STEPS, "gamma": GAMMA, "gae_lambda": LAMBDA}
     algorithm(policy, venv, seed=1, device="cpu", **settings).learn(
         3 * N_STEPS * NUM_ENVS, callback=[before, HindsightRewardCallback(), after]
     )

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from mise_gym.train.demonstrations import GOOD_TURNS
+from mise_gym.train.forms import Forms
 from mise_gym.train.model import build_tiny_model
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import LiveRecorder, Rollout, collect, draw_seeds
 from mise_gym.train.warm_start import WarmStartConfig, warm_start
-from mise_gym.train.writers import Forms, LocalWriters
+from mise_gym.train.writers import LocalWriters
 from mise_gym.types import Episode
 from tests.train.conftest import TINY
 from tests.train.pantry import OpenPantry

@@ -64,16 +64,17 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, launch(TORCHRUN, "--master-port", config_for(folder))
 
 
-def close(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(close(ours[name], theirs[name]) for name in ours)
-    if isinstance(ours, list):
-        return len(ours) == len(theirs) and all(map(close, ours, theirs))
-    return bool(ours == pytest.approx(theirs, abs=1e-5))
+def differences(ours: Any, theirs: Any, name: str = "") -> list[str]:
+    """Name what differs by more than rounding."""
+    if isinstance(ours, dict) and ours.keys() == theirs.keys():
+        return [found for key in ours for found in differences(ours[key], theirs[key], f"{name}.{key}")]
+    if isinstance(ours, list) and len(ours) == len(theirs):
+        return [found for at, pair in enumerate(zip(ours, theirs, strict=True)) for found in differences(*pair, f"{name}[{at}]")]
+    return [] if ours == pytest.approx(theirs, rel=1e-4, abs=1e-5) else [f"{name}: {ours!r} and {theirs!r}"]
 
 
 def test_a_run_in_two_processes_finds_what_a_run_in_one_finds(alone: Path, both: tuple[Path, str]) -> None:
-    assert close(repeatable(both[0]), repeatable(alone))
+    assert differences(repeatable(both[0]), repeatable(alone)) == []
 
 
 def test_the_episodes_of_both_processes_are_recorded_once_and_in_order(alone: Path, both: tuple[Path, str]) -> None:
@@ -96,7 +97,7 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one(both: tuple[Path, str], al
     TrainingRun(config_for(folder), progress=False).run()
 
     check_folder(folder / "checkpoints" / f"iteration-{ITERATIONS:05d}")
-    assert close(repeatable(folder), repeatable(alone))
+    assert differences(repeatable(folder), repeatable(alone)) == []
 
 
 def test_accelerate_launch_joins_the_processes(both: tuple[Path, str]) -> None:

@@ -12,10 +12,11 @@ import torch
 
 from mise_gym.errors import ConfigError
 from mise_gym.train.adapter import Adapter, LoRAConfig
+from mise_gym.train.forms import Forms
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout, collect, draw_seeds
 from mise_gym.train.server import Server, ServerConfig
-from mise_gym.train.writers import Forms, LocalWriters, ServerWriters
+from mise_gym.train.writers import LocalWriters, ServerWriters
 from tests.train.generation_server import GenerationServer
 from tests.train.pantry import OpenPantry
 from tests.train.speller import make_speller
@@ -160,6 +161,19 @@ def test_old_adapters_are_forgotten_on_the_server_and_on_the_disk(
 
     assert server.adapters == []
     assert list((tmp_path / "adapters").iterdir()) == []
+
+
+def test_a_server_that_has_gone_does_not_keep_a_run_from_ending(
+    policy: LLMPolicy, server: GenerationServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_adapter(server.policy)
+    made = writers(server, tmp_path)
+    made.sync(with_adapter(policy), 0)
+    server.faults = [404]
+
+    made.close()
+
+    assert f"The server keeps the adapter {server.adapters[0]}" in caplog.text
 
 
 def test_a_whole_model_cannot_be_sent(policy: LLMPolicy, server: GenerationServer, tmp_path: Path) -> None:

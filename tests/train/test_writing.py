@@ -14,6 +14,7 @@ from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.batch import to_batch, with_hindsight
 from mise_gym.train.decoding import TurnDecoder
+from mise_gym.train.forms import Forms
 from mise_gym.train.metrics import rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
@@ -22,7 +23,6 @@ from mise_gym.train.rescoring import rescored
 from mise_gym.train.rollout import Rollout, collect
 from mise_gym.train.text import WRITTEN
 from mise_gym.train.trace import Writing
-from mise_gym.train.writers import Forms
 from mise_gym.trajectories import read_episodes, write_episodes
 from tests.train.pantry import OpenPantry
 from tests.train.speller import Speller, make_speller, play_by
