@@ -43,10 +43,12 @@ from mise_gym.train.memory import estimate_memory, find_shape
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.model import train_tokenizer
 from mise_gym.train.placement import ModelConfig, find_device
+from mise_gym.train.players import LocalPlayers
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.preparation import add_adapter, make_policy
 from mise_gym.train.reference import reference_of
+from mise_gym.train.task_sets.textworld import GameRecorder
 from mise_gym.train.text import EpisodeText, corpus
 from mise_gym.train.warm_start import WarmStartConfig
 from mise_gym.trajectories import read_episodes
@@ -128,7 +130,7 @@ def make_tokenizer(arguments: argparse.Namespace) -> Any:
     """Train a tokenizer on what the games say."""
     env = make_env(arguments.games, 50, "policy_commands")
     tasks = [{"split": "train", "game": game} for game in range(min(arguments.games, 8))]
-    texts = corpus(demonstrate(env, tasks, np.random.default_rng(0), max_mistake_rate=0.5))
+    texts = corpus(demonstrate(GameRecorder, env, tasks, np.random.default_rng(0), max_mistake_rate=0.5))
     env.close()
     return train_tokenizer(texts, 1024)
 
@@ -163,7 +165,8 @@ def measure(name: str, tokenizer: Any, arguments: argparse.Namespace) -> None:
         device = policy.device
         plain_model = None if shape.rank else copy.deepcopy(policy.model).bfloat16()
         envs = [make_env(arguments.games, arguments.turns) for _ in range(arguments.episodes)]
-        trainer = Trainer(policy, reference_of(policy), envs, config, folder, MetricsFile(folder / "metrics.jsonl"), seed=[0])
+        players, metrics = LocalPlayers(envs, policy), MetricsFile(folder / "metrics.jsonl")
+        trainer = Trainer(policy, reference_of(policy), players, config, folder, metrics, seed=[0])
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         for _ in range(arguments.rounds):
@@ -174,7 +177,7 @@ def measure(name: str, tokenizer: Any, arguments: argparse.Namespace) -> None:
         report(name, record, flops, device, arguments)
         report_memory(config, device)
         if plain_model is not None:
-            del trainer, policy
+            del trainer, policy, players
             compare(plain_model, tokenizer, episodes, envs, record, arguments)
         for env in envs:
             env.close()

@@ -33,6 +33,7 @@ from mise_gym.train.model import TinyModelConfig, build_tiny_model, train_tokeni
 from mise_gym.train.players import LocalPlayers
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig
+from mise_gym.train.task_sets.textworld import GameRecorder
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import WarmStartConfig
 from mise_gym.trajectories import read_episodes
@@ -56,7 +57,7 @@ def make_policy(games: int) -> LLMPolicy:
     """Build a tiny model that knows the games' words, with random weights."""
     env = make_env(games, 50, "policy_commands")
     tasks = [{"split": "train", "game": game} for game in range(min(games, 8))]
-    texts = corpus(demonstrate(env, tasks, np.random.default_rng(0), max_mistake_rate=0.5))
+    texts = corpus(demonstrate(GameRecorder, env, tasks, np.random.default_rng(0), max_mistake_rate=0.5))
     env.close()
     shape = TinyModelConfig(max_tokens=8192)
     tokenizer = train_tokenizer(texts, shape.vocab_size)

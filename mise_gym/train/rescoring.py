@@ -21,7 +21,7 @@ def rescored(policy: LLMPolicy, rollout: Rollout) -> Rollout:
     """
     sequences = [with_hindsight(policy, e, t) for e, t in zip(rollout.episodes, rollout.traces, strict=True)]
     traces = list(rollout.traces)
-    for rows in token_batches([len(sequence.ids) for sequence in sequences]):
+    for rows in token_batches([len(sequence.ids) for sequence in sequences], policy.max_tokens_per_pass):
         batch = to_batch(policy, [sequences[row] for row in rows])
         logprobs = iter(chosen(read(policy, batch).logprobs, batch.choices).tolist())
         for row in rows:
