@@ -106,7 +106,7 @@ def train(arm: str, seed: int, turns: int) -> list[float]:
     venv = make_vec_env(lambda: make_env(arm, seed, calibrator), n_envs=NUM_ENVS, seed=seed)
     settings = {"n_steps": N_STEPS, "batch_size": 256, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01}
     curve = ProgressCurve(turns // ROLLOUT)
-    model = PPO("MlpPolicy", venv, seed=seed, device="cpu", **settings)  # type: ignore[arg-type]  # a dict of mixed types
+    model = PPO("MlpPolicy", venv, seed=seed, device="cpu", **settings)
     model.learn(turns, callback=[curve, HindsightRewardCallback()])
     venv.close()
     return [float(np.mean(progress)) for progress in curve.progress]

@@ -219,6 +219,13 @@ def test_the_mask_marks_the_commands(corridor: TextEnv) -> None:
     assert env.action_space.sample(mask) in (0, 1)
 
 
+def test_masked_ppo_is_told_the_same(corridor: TextEnv) -> None:
+    env = AdmissibleIndexAction(corridor, max_actions=3)
+    env.reset()
+
+    assert env.action_masks().tolist() == [True, True, False]
+
+
 def test_an_index_without_a_command_is_an_invalid_turn(corridor: TextEnv) -> None:
     env = AdmissibleIndexAction(corridor, max_actions=4)
     env.reset()
