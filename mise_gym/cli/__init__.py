@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "view": ("mise_gym.cli.view", "Show recorded episodes turn by turn, with scores."),
     "report": ("mise_gym.cli.report", "Write one HTML page about a run or recorded episodes."),
     "train": ("mise_gym.cli.train", "Train a language model with PPO."),
+    "ablate": ("mise_gym.cli.ablate", "Train with several rewards, seeds and environments, and compare."),
     "export": ("mise_gym.cli.export", "Write the trained model of a run as one folder for transformers."),
     "webshop": ("mise_gym.cli.webshop", "Build catalogues for the shop, and open it in a browser."),
 }

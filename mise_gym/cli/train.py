@@ -121,7 +121,8 @@ def _documented_fields(config_class: Any) -> Iterator[tuple[dataclasses.Field[An
             notes[above.target.id] = str(ast.literal_eval(below.value))
     for field in dataclasses.fields(config_class):
         if field.default is not dataclasses.MISSING:
-            yield field, f"{notes[field.name]} (default: {field.default})".replace("%", "%%")
+            shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+            yield field, f"{notes[field.name]} (default: {shown})".replace("%", "%%")
 
 
 def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
@@ -129,6 +130,8 @@ def _kind(config_class: Any, field: dataclasses.Field[Any]) -> dict[str, Any]:
     hint = get_type_hints(config_class)[field.name]
     if get_origin(hint) is Literal:
         return {"metavar": "{" + ",".join(get_args(hint)) + "}"}  # checked with all other settings, which suggests the nearest
+    if get_origin(hint) is tuple:
+        return {"nargs": "+", "metavar": "NAME"}
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]

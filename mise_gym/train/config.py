@@ -17,6 +17,10 @@ from mise_gym.train.placement import ModelConfig
 from mise_gym.train.ppo import PPOConfig
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.server import IN_PROCESS, ServerConfig
+from mise_gym.train.task_sets.scienceworld import ScienceWorldConfig
+from mise_gym.train.task_sets.textworld import TextWorldConfig
+from mise_gym.train.task_sets.webshop import WebShopConfig
+from mise_gym.train.tasks import check_env
 from mise_gym.train.warm_start import WarmStartConfig
 
 RewardName = Literal["sparse", "dense", "mise", "mise-nocal", "mise-flipped", "mise-flipped-cal", "process", "sft"]
@@ -55,10 +59,10 @@ REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class GamesConfig:
-    """Which games are played."""
+    """Which games are played, a game being any task of an environment, and how long."""
 
     level: str = "recipe1+take1+cook+open+mixed"
-    """Difficulty name of the cooking games, as in ``mise/FTWP-v0``; "mixed" lets all splits share one set of ingredients."""
+    """Difficulty of the games of --env ftwp, as in ``mise/FTWP-v0``; "mixed" lets all splits share one set of ingredients."""
     train: int = 400
     """Games to train on."""
     heldout: int = 200
@@ -92,6 +96,8 @@ class TrainConfig:
 
     run_dir: Path = Path("runs/demo")
     """Folder of the run. Called again with the same settings, the run goes on where it stopped."""
+    env: str = "ftwp"
+    """Where to play: ftwp, textworld, scienceworld or webshop, or the registered id of one of them."""
     reward: RewardName = "mise"
     """The reward: sparse outcome, the simulator's dense progress, or sparse outcome plus the model's own hindsight evaluation;
     sft stops after the warm start."""
@@ -128,6 +134,9 @@ class TrainConfig:
     wandb_project: str | None = None
     """Send the metrics to this project of Weights & Biases too."""
     games: GamesConfig = field(default_factory=GamesConfig)
+    textworld: TextWorldConfig = field(default_factory=TextWorldConfig)
+    scienceworld: ScienceWorldConfig = field(default_factory=ScienceWorldConfig)
+    webshop: WebShopConfig = field(default_factory=WebShopConfig)
     model_config: ModelConfig = field(default_factory=ModelConfig)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     tiny: TinyModelConfig = field(default_factory=TinyModelConfig)
@@ -138,6 +147,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
+        check_env(self.env)
         if self.reward not in REWARD_ARMS:
             raise unknown_name("reward", self.reward, list(REWARD_ARMS))
         check_ranges("", self, "seed", "w_hindsight")
@@ -215,6 +225,10 @@ def _build(config_class: Any, settings: Mapping[str, Any], prefix: str) -> Any:
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
     """Return ``value`` as the type of its setting, without guessing."""
+    if get_origin(hint) is tuple:
+        if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+            return tuple(value)
+        raise ConfigError(f"The setting {name!r} is {value!r}; it must be a list of names.")
     if get_origin(hint) is Literal and isinstance(value, str) and value not in get_args(hint):
         raise unknown_name(name, value, list(get_args(hint)))
     accepted = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]

@@ -1,8 +1,8 @@
 """Demonstrations for the warm start: expert episodes to imitate, and mistaken ones with hindsight labels to judge."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -14,32 +14,36 @@ GOOD_TURNS: Final = "good_turns"
 """Key in ``Episode.extra``: one 0 or 1 per turn, whether it shortened the expert's remaining plan."""
 
 
-class LabelledRecorder(LiveRecorder):
-    """Also keeps the simulator's own plan of what is left to do, and writes down which turns shortened it.
+class LabelledRecorder(LiveRecorder, ABC):
+    """Also knows what the expert would still do, and writes down which turns shortened that.
 
-    The plan is the expert's solution: first what it does only to learn something (reading the cookbook), then what the simulator
-    plans from the state at hand, asked again every turn. The environment must be made with ``infos=("policy_commands",)``.
+    A subclass per environment says what the plan is: ``TaskSet.recorder_class``.
     """
 
     def __init__(self, env: TextEnvironment, options: Mapping[str, Any], seed: int | None = None) -> None:
         super().__init__(env, options, seed)
         self.good_turns: list[int] = []
-        solution = env.unwrapped.expert_actions()  # type: ignore[attr-defined]  # part of every TextEnv
-        self._to_learn = list(takewhile(lambda action: action not in self.info["policy_commands"], solution))
 
     @property
+    @abstractmethod
     def plan(self) -> list[str]:
-        """What the expert would still do; empty when the game is over or can no longer be won."""
-        plan = list(self.info["policy_commands"])
-        return self._to_learn + plan if plan else []
+        """What the expert would still do; empty when the episode is over or can no longer be won."""
+
+    @abstractmethod
+    def follow(self, action: str, plan: list[str]) -> None:
+        """Keep the plan up to date.
+
+        Args:
+            action: What was just done.
+            plan: What the expert would have done.
+        """
 
     def step(self, action: str) -> None:
         """Take one turn and label it: good if the expert has less left to do, or has just finished."""
-        before = len(self.plan)
+        before = self.plan
         super().step(action)
-        if action in self._to_learn:
-            self._to_learn.remove(action)
-        self.good_turns.append(int(bool(self.info["success"]) or 0 < len(self.plan) < before))
+        self.follow(action, before)
+        self.good_turns.append(int(bool(self.info["success"]) or 0 < len(self.plan) < len(before)))
 
     def episode(self) -> Episode:
         """Return the episode up to now, with the labels in ``extra``."""
@@ -47,6 +51,7 @@ class LabelledRecorder(LiveRecorder):
 
 
 def demonstrate(
+    recorder_class: type[LabelledRecorder],
     env: TextEnvironment,
     tasks: Sequence[Mapping[str, Any]],
     rng: np.random.Generator,
@@ -57,6 +62,7 @@ def demonstrate(
     """Play tasks by the simulator's own solution, with some random admissible actions in between.
 
     Args:
+        recorder_class: Knows the expert's plan.
         env: Lists admissible commands and has ``expert_actions``.
         tasks: ``reset`` options, one per episode.
         rng: Draws the mistakes.
@@ -65,7 +71,7 @@ def demonstrate(
     """
     episodes = []
     for options in tasks:
-        recorder = LabelledRecorder(env, options)
+        recorder = recorder_class(env, options)
         rate = rng.uniform(0, max_mistake_rate)
         while not recorder.is_done:
             lost = not recorder.plan

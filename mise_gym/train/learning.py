@@ -23,6 +23,7 @@ from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rescoring import rescored
 from mise_gym.train.rollout import draw_seeds
+from mise_gym.train.tasks import task_set
 from mise_gym.train.validation import Validation
 from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import write_episodes
@@ -65,11 +66,14 @@ class Trainer:
             arm.calibrator,
             w_hindsight=config.w_hindsight if arm.uses_hindsight else 0.0,
         )
+        tasks = task_set(config)
+        self.games = tasks.options("train")
+        """Options of ``reset`` of every training task."""
         self.alarm = HackingAlarm()
         self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
-        self.validation = Validation(config.evaluation, players, policy, folder / "best", seed)
+        self.validation = Validation(config.evaluation, tasks.options("valid"), players, policy, folder / "best", seed)
         self.iterations = config.ppo.iterations if arm.trains_policy else 0
         """Iterations of the whole run."""
         self.done = 0
@@ -106,9 +110,8 @@ class Trainer:
             yield _postfix(values)
 
     def _iteration(self) -> dict[str, float]:
-        games = self._draw_games()
+        tasks = [self.games[game] for game in self._draw_games()]
         start = perf_counter()
-        tasks = [{"split": "train", "game": int(game)} for game in games]
         self.writers.sync(self.policy, self.done)
         played = self.players.play(share(tasks), share(draw_seeds(self.rng, len(tasks))))
         if self.config.old_logprobs == "learner":
@@ -131,7 +134,7 @@ class Trainer:
 
     def _draw_games(self) -> Any:
         """Return the game of each episode, every one ``group_size`` times in a row."""
-        ppo, count = self.config.ppo, self.config.games.train
+        ppo, count = self.config.ppo, len(self.games)
         games = self.rng.permutation(count)[np.arange(ppo.episodes_per_iteration // ppo.group_size) % count]
         return np.repeat(games, ppo.group_size)
 

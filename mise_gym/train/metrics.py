@@ -45,7 +45,7 @@ GLOSSARY: Final = {
     "train/reward_scale": "What rewards were divided by.",
     "train/updates": "Optimiser steps in this iteration.",
     "time/collect_seconds": "Playing episodes.",
-    "time/simulator_seconds": "The part of it that was spent in the environments, resets and steps; the rest is the model's.",
+    "time/simulator_seconds": "The part of it spent in the environments, in resets and steps; summed over processes.",
     "time/judge_seconds": "Judging them and mixing rewards.",
     "time/update_seconds": "Training on them.",
     "time/tokens_per_second": "Tokens of the iteration's episodes per second of playing, judging and training together.",

@@ -14,19 +14,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-import gymnasium as gym
 import numpy as np
 import torch
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from mise_gym.envs.games import make_games
 from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.extras import require
 from mise_gym.llm.loading import load_model
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
-from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
-from mise_gym.train.demonstrations import LabelledRecorder, demonstrate
+from mise_gym.train.config import REWARD_ARMS, TrainConfig
+from mise_gym.train.demonstrations import demonstrate
 from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait, world_size
 from mise_gym.train.evaluate import Evaluation
 from mise_gym.train.learning import Trainer
@@ -40,6 +38,7 @@ from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, 
 from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.server import IN_PROCESS
+from mise_gym.train.tasks import task_set
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
 from mise_gym.train.writers import Writers, make_writers
@@ -48,7 +47,6 @@ from mise_gym.types import Episode
 
 logger = logging.getLogger(__name__)
 
-ENV_ID: Final = "mise/FTWP-v0"
 FREE_TO_CHANGE: Final = {"run_dir", "threads", "rollout_backend", "rollout_workers", "tensorboard", "wandb_project"}
 """Settings that another call on the same folder may choose anew: they change nothing that the run finds out."""
 WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
@@ -72,6 +70,7 @@ class TrainingRun:
         check_placement(config)
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
+        self.tasks = task_set(config)
         self.folder = config.run_dir
         self.progress = progress and is_main()
         self.metrics = MetricsFile(self.folder / "metrics.jsonl", mirrors_of(config))
@@ -89,7 +88,7 @@ class TrainingRun:
         if self.config.deterministic:
             torch.use_deterministic_algorithms(True)
         with self._stage("games"), main_first():
-            self._make_games()
+            self.tasks.prepare(progress=self.progress)
         with self._stage("demonstrations"), main_first():
             episodes = self._demonstrations()
         with self._stage("warm_start"), main_first():
@@ -140,42 +139,38 @@ class TrainingRun:
     def _bar(self, title: str, total: int, **more: Any) -> Any:
         return tqdm(total=total, desc=title, disable=not self.progress, dynamic_ncols=True, **more)
 
-    def _make_games(self) -> None:
-        games = self.config.games
-        for split, count in (("train", games.train), ("valid", games.heldout)):
-            make_games(games.level, split, count, progress=self.progress)
-
-    def _make_env(self, *infos: str) -> TextEnvironment:
-        return make_env(self.config.games, self.arm.reward_mode, infos)
-
-    def _make_envs(self, episodes: int, *infos: str) -> list[TextEnvironment]:
+    def _make_envs(self, episodes: int, *, labelled: bool = False) -> list[TextEnvironment]:
         """Make as many as this process's part of the episodes needs, and no more than its part of ``ppo.num_envs``."""
         count = min(len(share(range(episodes))), len(share(range(self.config.ppo.num_envs))))
-        return [self._make_env(*infos) for _ in range(max(1, count))]
+        return [self.tasks.make_env(self.arm.reward_mode, labelled=labelled) for _ in range(max(1, count))]
 
     def _players(self, policy: LLMPolicy, writers: Writers) -> Players:
         config = self.config
         if config.rollout_backend == "in-process":
             return LocalPlayers(self._make_envs(config.ppo.episodes_per_iteration), policy, writers.begin)
-        make = partial(make_env, config.games, self.arm.reward_mode)
+        make = partial(self.tasks.make_env, self.arm.reward_mode)
         return RayPlayers(make, policy, writers.begin, workers=config.rollout_workers, num_envs=config.ppo.num_envs)
 
     def _demonstrations(self) -> list[Episode]:
         """Play, or read again, the episodes of the warm start: the expert's, and those with mistakes."""
         config = self.config.warm_start
         rng = np.random.default_rng([self.config.seed, WARM_STREAM])
-        env = self._make_env("policy_commands")
+        env = self.tasks.make_env(self.arm.reward_mode, labelled=True)
+        games = self.tasks.options("train")
         episodes: list[Episode] = []
         for name, count, rate in (
             ("expert", config.expert_episodes, 0.0),
             ("judge", config.judge_episodes, config.max_mistake_rate),
         ):
             path = self.folder / f"demonstrations_{name}.jsonl.gz"
-            tasks = [{"split": "train", "game": int(game)} for game in rng.permutation(self.config.games.train)[:count]]
+            tasks = [games[game] for game in rng.permutation(len(games))[:count]]
             part_rng = rng.spawn(1)[0]
             if not path.exists():
                 with self._bar(f"{name} episodes", count) as bar:
-                    write_episodes(path, demonstrate(env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update))
+                    made = demonstrate(
+                        self.tasks.recorder_class, env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update
+                    )
+                write_episodes(path, made)
             episodes += read_episodes(path)
         env.close()
         return episodes
@@ -226,13 +221,13 @@ class TrainingRun:
     def _evaluate(self, when: str, policy: LLMPolicy, writers: Writers) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
         heldout = self.config.games.heldout
-        tasks = share([{"split": "valid", "game": game} for game in range(heldout)])
+        tasks = share(self.tasks.options("valid"))
         envs: list[TextEnvironment] = []
         evaluations = {}
         for decoding, temperature in (("sampled", 1.0), ("greedy", 0.0)):
             path = self.folder / f"heldout_{when}_{decoding}.jsonl.gz"
             if not path.exists():
-                envs = envs or self._make_envs(heldout, "policy_commands")
+                envs = envs or self._make_envs(heldout, labelled=True)
                 writers.sync(policy, 0)
                 seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
                 with self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
@@ -243,7 +238,7 @@ class TrainingRun:
                         seeds,
                         temperature=temperature,
                         begin=writers.begin,
-                        recorder_class=LabelledRecorder,
+                        recorder_class=self.tasks.recorder_class,
                         on_episode=bar.update,
                     ).episodes
                 self._write_evaluation(path, unshare(_with_beliefs(episodes, policy.self_evaluate(episodes))))
@@ -292,6 +287,7 @@ class TrainingRun:
         summary = {
             "reward": self.config.reward,
             "seed": self.config.seed,
+            "env": self.config.env,
             "heldout_games": self.config.games.heldout,
             "heldout_success_before": first["success"],
             "heldout_success_after": last["success"],
@@ -308,25 +304,6 @@ class TrainingRun:
         }
         write_file(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
-
-
-def make_env(games: GamesConfig, reward_mode: str, infos: Sequence[str] = ()) -> TextEnvironment:
-    """Make an environment of a run's games, which lists admissible commands.
-
-    Args:
-        games: Which games.
-        reward_mode: What it pays.
-        infos: What else it tells.
-    """
-    counts = {"train": games.train, "valid": games.heldout}
-    return gym.make(
-        ENV_ID,
-        level=games.level,
-        num_games=counts,
-        max_turns=games.max_turns,
-        reward_mode=reward_mode,
-        infos=("admissible_commands", *infos),
-    )
 
 
 def _check_processes(config: TrainConfig) -> None:

@@ -1,9 +1,9 @@
 """Validation: plays valid games between iterations and keeps the model that played best."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,14 +25,24 @@ class Validation:
 
     Args:
         config: How often, and how many games.
+        tasks: Options of ``reset`` of the valid games; the first ones are played.
         players: Who plays; their environments also have the valid split.
         policy: What they play with.
         folder: Where the best model is kept, as transformers loads it.
         seed: Seed sequence of the sampled actions.
     """
 
-    def __init__(self, config: EvaluationConfig, players: Players, policy: LLMPolicy, folder: Path, seed: Sequence[int]) -> None:
+    def __init__(  # the parts of a run, each used once
+        self,
+        config: EvaluationConfig,
+        tasks: Sequence[Mapping[str, Any]],
+        players: Players,
+        policy: LLMPolicy,
+        folder: Path,
+        seed: Sequence[int],
+    ) -> None:
         self.config, self.players, self.policy, self.folder, self.seed = config, players, policy, folder, list(seed)
+        self.tasks = tasks[: config.episodes]
 
     def is_due(self, iteration: int) -> bool:
         """Return whether there is an evaluation after this iteration."""
@@ -40,9 +50,8 @@ class Validation:
 
     def run(self, iteration: int) -> dict[str, float]:
         """Play, keep the model if it has won more games than any before, and return the ``evaluation/*`` metrics."""
-        tasks = [{"split": "valid", "game": game} for game in range(self.config.episodes)]
-        seeds = draw_seeds(np.random.default_rng([*self.seed, iteration]), len(tasks))
-        episodes = gathered(self.players.play(share(tasks), share(seeds))).episodes
+        seeds = draw_seeds(np.random.default_rng([*self.seed, iteration]), len(self.tasks))
+        episodes = gathered(self.players.play(share(self.tasks), share(seeds))).episodes
         result = {
             "evaluation/success_rate": float(np.mean([episode.success for episode in episodes])),
             "evaluation/progress_mean": float(np.mean([episode.progress for episode in episodes])),

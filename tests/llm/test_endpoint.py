@@ -22,7 +22,7 @@ def test_arguments_come_before_the_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_MODEL", "other")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
     endpoint = Endpoint("m", LOCAL + "/", KEY)
-    assert (endpoint.model, endpoint.url) == ("m", "http://localhost:8000/v1/chat/completions")
+    assert (endpoint.model, endpoint.url("/chat/completions")) == ("m", "http://localhost:8000/v1/chat/completions")
     assert endpoint.headers() == {"authorization": f"Bearer {KEY}"}
 
 
@@ -36,7 +36,7 @@ def test_the_environment_is_read_where_arguments_are_missing(monkeypatch):
 
 
 def test_without_an_address_it_is_openai():
-    assert Endpoint("m", api_key=KEY).url == "https://api.openai.com/v1/chat/completions"
+    assert Endpoint("m", api_key=KEY).url("/chat/completions") == "https://api.openai.com/v1/chat/completions"
 
 
 def test_openai_needs_a_key_and_a_local_server_does_not():

@@ -7,9 +7,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mise_gym.train.demonstrations import GOOD_TURNS, LabelledRecorder, demonstrate
+from mise_gym.train.demonstrations import GOOD_TURNS, demonstrate
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout
+from mise_gym.train.task_sets.textworld import GameRecorder
 from mise_gym.train.warm_start import WarmStartConfig, warm_start
 from mise_gym.types import Episode
 
@@ -32,7 +33,7 @@ def labels(episode: Episode) -> list[int]:
 
 @pytest.mark.integration
 def test_an_expert_without_mistakes_wins_and_every_turn_is_good(env: gym.Env[str, str]) -> None:
-    episodes = demonstrate(env, TASKS, np.random.default_rng(0), max_mistake_rate=0)
+    episodes = demonstrate(GameRecorder, env, TASKS, np.random.default_rng(0), max_mistake_rate=0)
 
     assert all(episode.success for episode in episodes)
     assert [set(labels(episode)) for episode in episodes] == [{1}] * len(TASKS)
@@ -40,7 +41,7 @@ def test_an_expert_without_mistakes_wins_and_every_turn_is_good(env: gym.Env[str
 
 @pytest.mark.integration
 def test_mistakes_are_labelled_and_some_episodes_are_lost(env: gym.Env[str, str]) -> None:
-    episodes = demonstrate(env, TASKS * 2, np.random.default_rng(0), max_mistake_rate=1)
+    episodes = demonstrate(GameRecorder, env, TASKS * 2, np.random.default_rng(0), max_mistake_rate=1)
 
     assert {label for episode in episodes for label in labels(episode)} == {0, 1}
     assert {episode.success for episode in episodes} == {True, False}
@@ -49,14 +50,14 @@ def test_mistakes_are_labelled_and_some_episodes_are_lost(env: gym.Env[str, str]
 
 @pytest.mark.integration
 def test_the_same_generator_makes_the_same_mistakes(env: gym.Env[str, str]) -> None:
-    first, second = (demonstrate(env, TASKS, np.random.default_rng(7), max_mistake_rate=1) for _ in range(2))
+    first, second = (demonstrate(GameRecorder, env, TASKS, np.random.default_rng(7), max_mistake_rate=1) for _ in range(2))
 
     assert first == second
 
 
 @pytest.mark.integration
 def test_a_turn_without_effect_is_no_good_turn(env: gym.Env[str, str]) -> None:
-    recorder = LabelledRecorder(env, TASKS[0])
+    recorder = GameRecorder(env, TASKS[0])
     for action in ("look", recorder.plan[0], "inventory"):
         recorder.step(action)
 
@@ -65,7 +66,7 @@ def test_a_turn_without_effect_is_no_good_turn(env: gym.Env[str, str]) -> None:
 
 @pytest.mark.integration
 def test_nothing_is_good_once_the_game_is_lost(env: gym.Env[str, str]) -> None:
-    recorder = LabelledRecorder(env, TASKS[0])
+    recorder = GameRecorder(env, TASKS[0])
     for action in recorder.plan[:-2]:
         recorder.step(action)
     assert recorder.plan == ["prepare meal", "eat meal"]

@@ -18,7 +18,8 @@ METRICS = {"evaluation/success_rate", "evaluation/progress_mean", "evaluation/tu
 
 def validation_of(policy: LLMPolicy, folder: Path, *, every: int = 2) -> Validation:
     config = EvaluationConfig(every=every, episodes=6)
-    return Validation(config, LocalPlayers([Pantry() for _ in range(3)], policy), policy, folder / "best", [0, 2])
+    tasks = [{"split": "valid", "game": game} for game in range(config.episodes)]
+    return Validation(config, tasks, LocalPlayers([Pantry() for _ in range(3)], policy), policy, folder / "best", [0, 2])
 
 
 @pytest.mark.parametrize(("every", "due"), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4])])

@@ -159,7 +159,7 @@ class HttpJudge:
             body = request.body(self._endpoint.model, with_schema=True)
             messages = body.pop("messages")
             parts = [f"[{message['role']}]\n{message['content']}" for message in messages]
-            texts.append("\n\n".join([f"POST {self._endpoint.url}\n{json.dumps(body)}", *parts]))
+            texts.append("\n\n".join([f"POST {self._endpoint.url(request.path)}\n{json.dumps(body)}", *parts]))
         return texts
 
     def close(self) -> None:

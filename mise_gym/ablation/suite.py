@@ -1,0 +1,118 @@
+"""Suite: which rewards, seeds and environments are compared, read from a TOML file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mise_gym.errors import ConfigError
+from mise_gym.registry import unknown_name
+from mise_gym.train.config import REWARD_ARMS, TrainConfig, from_mapping, load_toml
+
+SHARED_ARM: Final = "sft"
+"""The arm that ends after the warm start. It is run first for every seed, and all others of the seed begin where it ended."""
+_OF_THE_SUITE: Final = frozenset({"run_dir", "reward", "seed"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a suite."""
+
+    environment: str
+    """Its name in the suite."""
+    arm: str
+    seed: int
+    config: TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What is compared.
+
+    Raises:
+        ConfigError: A list is empty or names something twice, a setting is wrong or belongs to the suite.
+        UnknownNameError: An arm or a setting is not known.
+    """
+
+    folder: Path
+    """Where the runs and the results go."""
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    environments: Mapping[str, Mapping[str, Any]]
+    """Name -> settings of ``TrainConfig``."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of all environments; those of an environment win."""
+
+    def __post_init__(self) -> None:
+        """Check everything that can be wrong before the first run."""
+        for name, values in (("arms", self.arms), ("seeds", self.seeds), ("environments", tuple(self.environments))):
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(f"The setting {name!r} is {list(values)!r}; it must be a list of different values.")
+        for arm in self.arms:
+            if arm not in REWARD_ARMS:
+                raise unknown_name("arm", arm, list(REWARD_ARMS))
+        for table in (self.settings, *self.environments.values()):
+            for name in sorted(_OF_THE_SUITE & set(table)):
+                raise ConfigError(f"The setting {name!r} is decided by the suite. Leave it out.")
+        self.jobs()
+
+    def jobs(self) -> list[Job]:
+        """Return every run, seed by seed, the warm start of a seed first."""
+        arms = dict.fromkeys((SHARED_ARM, *self.arms))
+        return [
+            Job(environment=environment, arm=arm, seed=seed, config=self._config(environment, arm, seed))
+            for seed in self.seeds
+            for environment in self.environments
+            for arm in arms
+        ]
+
+    def _config(self, environment: str, arm: str, seed: int) -> TrainConfig:
+        settings = _merged(self.settings, self.environments[environment])
+        folder = self.folder / environment / f"seed-{seed}" / arm
+        return from_mapping(settings | {"run_dir": folder, "reward": arm, "seed": seed})
+
+
+def load_suite(path: Path, *, folder: Path | None = None) -> Suite:
+    """Read a suite from a TOML file.
+
+    Args:
+        path: The file: ``folder``, ``arms``, ``seeds``, a table ``settings`` and one table ``environments.NAME`` each, with the
+            settings of ``mise-gym train``.
+        folder: Where the runs go instead of where the file says.
+
+    Raises:
+        ConfigError: The file cannot be read, a value is missing or wrong.
+        UnknownNameError: A name in it is not known.
+    """
+    table = load_toml(path)
+    known = {"folder": str, "arms": list, "seeds": list, "environments": dict, "settings": dict}
+    for name, value in table.items():
+        if name not in known:
+            raise unknown_name("setting of a suite", name, list(known))
+        if not isinstance(value, known[name]):
+            raise ConfigError(f"The setting {name!r} of {str(path)!r} is {value!r}; it must be a {known[name].__name__}.")
+    missing = [name for name in ("arms", "seeds", "environments") if name not in table]
+    if missing:
+        raise ConfigError(f"{str(path)!r} does not say {' and '.join(missing)}. See examples/ablation_small.toml.")
+    return Suite(
+        folder=folder or Path(table.get("folder", f"runs/{path.stem}")),
+        arms=tuple(table["arms"]),
+        seeds=_whole_numbers(table["seeds"]),
+        environments=table["environments"],
+        settings=table.get("settings", {}),
+    )
+
+
+def _whole_numbers(values: Sequence[Any]) -> tuple[int, ...]:
+    if any(type(value) is not int for value in values):
+        raise ConfigError(f"The setting 'seeds' is {list(values)!r}; it must be a list of whole numbers.")
+    return tuple(values)
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings; where both say something, the second."""
+    result = dict(first)
+    for name, value in second.items():
+        both_are_tables = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+        result[name] = _merged(result[name], value) if both_are_tables else value
+    return result

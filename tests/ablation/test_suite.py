@@ -1,0 +1,96 @@
+"""Suites are checked before the first run, and every run is made of the settings that its environment and the suite give."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mise_gym.ablation.suite import Suite, load_suite
+from mise_gym.cli import main
+from mise_gym.errors import ConfigError, UnknownNameError
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("ablation*.toml"))
+
+
+def suite(**changes: Any) -> Suite:
+    usual: dict[str, Any] = {
+        "folder": Path("runs"),
+        "arms": ("mise", "sparse"),
+        "seeds": (3, 5),
+        "environments": {"kitchen": {"games": {"max_turns": 30}}},
+    }
+    return Suite(**(usual | changes))
+
+
+def test_every_seed_begins_with_the_warm_start_that_its_arms_share() -> None:
+    jobs = suite().jobs()
+
+    assert [(job.seed, job.arm) for job in jobs] == [
+        (3, "sft"),
+        (3, "mise"),
+        (3, "sparse"),
+        (5, "sft"),
+        (5, "mise"),
+        (5, "sparse"),
+    ]
+
+
+def test_a_run_has_the_settings_of_the_suite_and_those_of_its_environment_over_them() -> None:
+    made = suite(settings={"games": {"max_turns": 7, "heldout": 9}, "threads": 1})
+
+    config = made.jobs()[1].config
+
+    assert (config.games.max_turns, config.games.heldout, config.threads) == (30, 9, 1)
+    assert (config.reward, config.seed, config.run_dir) == ("mise", 3, Path("runs/kitchen/seed-3/mise"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"arms": ()}, r"'arms' is \[\]; it must be a list of different values"),
+        ({"seeds": (1, 1)}, r"'seeds' is \[1, 1\]"),
+        ({"arms": ("misee",)}, "No arm named 'misee'. Did you mean 'mise'"),
+        ({"settings": {"seed": 3}}, "'seed' is decided by the suite. Leave it out."),
+        ({"environments": {"kitchen": {"reward": "mise"}}}, "'reward' is decided by the suite"),
+        ({"environments": {"kitchen": {"env": "ftpw"}}}, "No environment to train on named 'ftpw'. Did you mean 'ftwp'"),
+        ({"environments": {"kitchen": {"ppo": {"gama": 1}}}}, "'ppo.gama'. Did you mean 'ppo.gamma'"),
+    ],
+)
+def test_a_wrong_suite_is_refused_before_anything_runs(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=sentence):
+        suite(**changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('arms = ["mise"]', "does not say seeds and environments"),
+        ("sedes = [1]", "No setting of a suite named 'sedes'. Did you mean 'seeds'"),
+        ("seeds = 3", "'seeds' of .* is 3; it must be a list"),
+        ('arms = ["mise"]\nseeds = ["1"]\nenvironments = {a = {}}', "must be a list of whole numbers"),
+    ],
+)
+def test_a_wrong_file_is_answered_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, sentence: str
+) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(text)
+
+    with pytest.raises((ConfigError, UnknownNameError), match=sentence):
+        load_suite(path)
+    assert main(["ablate", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_are_suites(path: Path) -> None:
+    assert load_suite(path).jobs()
+
+
+def test_the_folder_of_the_command_line_wins(tmp_path: Path) -> None:
+    assert load_suite(EXAMPLES[0], folder=tmp_path).jobs()[0].config.run_dir.is_relative_to(tmp_path)
+
+
+def test_no_runs_at_a_time_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", str(EXAMPLES[0]), "--jobs", "0"]) == 2
+    assert "--jobs is 0; it must be at least 1." in capsys.readouterr().err
