@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=list(range(5)), help="seeds, also numbers of games (default: 0 to 4)"
     )
-    parser.add_argument("--turns", type=int, default=10 * ROLLOUT, help="turns per agent (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=20 * ROLLOUT, help="turns per agent (default: %(default)s)")
     parser.add_argument(
         "--arms", nargs="+", choices=list(ARMS), default=["sparse", "MISE"], help="rewards (default: sparse MISE)"
     )
