@@ -5,9 +5,9 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import connection
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
@@ -37,17 +37,17 @@ def run_suite(suite: Suite, *, jobs: int, on_look: Callable[[Sequence[RunState]]
     """
     states = {job.config.run_dir: read_state(job) for job in suite.jobs()}
     waiting = [state.job for state in states.values() if state.summary is None]
-    running: dict[Future[None], Job] = {}
-    with _pool(jobs) as pool:
+    with _stopping_what_runs() as running:
         while waiting or running:
-            for job in _ready(waiting, list(running.values()))[: jobs - len(running)]:
+            for job in _ready(waiting, [worker.job for worker in running])[: jobs - len(running)]:
                 waiting.remove(job)
-                running[pool.submit(do_job, job)] = job
-            done, _ = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
-            states |= {job.config.run_dir: read_state(job) for job in running.values()}
+                running.append(_Worker(job))
+            ended = connection.wait([worker.process.sentinel for worker in running], timeout=_LOOK_SECONDS)
+            states |= {worker.job.config.run_dir: read_state(worker.job) for worker in running}
             on_look(list(states.values()))
-            for future in done:
-                _finish(future, running.pop(future))
+            for worker in [worker for worker in running if worker.process.sentinel in ended]:
+                running.remove(worker)
+                worker.finish()
 
 
 def do_job(job: Job) -> None:
@@ -87,32 +87,51 @@ def _ready(waiting: Sequence[Job], running: Sequence[Job]) -> list[Job]:
     return [job for job in waiting if job.arm == SHARED_ARM or (job.environment, job.seed) not in pending]
 
 
-def _finish(future: Future[None], job: Job) -> None:
-    try:
-        future.result()
-    except BrokenProcessPool as error:
-        raise MiseError(
-            f"The process of the run {str(job.config.run_dir)!r}, or of one beside it, was killed, perhaps for want of memory. "
-            "Give a smaller --jobs and run the same command again; what was finished is kept."
-        ) from error
+class _Worker:
+    """The process of a run, and the line on which it says what went wrong."""
+
+    def __init__(self, job: Job) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.job = job
+        self._line, other_end = context.Pipe(duplex=False)
+        self.process = context.Process(target=_work, args=(job, other_end))
+        self.process.start()
+        other_end.close()
+
+    def finish(self) -> None:
+        """Take note of a process that has ended.
+
+        Raises:
+            MiseError: It failed, or it was killed.
+        """
+        self.process.join()
+        with suppress(EOFError):
+            raise MiseError(self._line.recv())
+        if self.process.exitcode:
+            raise MiseError(
+                f"The process of the run {str(self.job.config.run_dir)!r} ended with the status {self.process.exitcode}; -9 may "
+                "be want of memory. Give a smaller --jobs and run the same command again; what was finished is kept."
+            )
 
 
 @contextmanager
-def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Open processes for so many runs at a time, each for one run; on the way out after an error, stop them."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1, initializer=_quiet)
+def _stopping_what_runs() -> Iterator[list[_Worker]]:
+    """Hold the runs that are going on; on the way out after an error, stop them."""
+    running: list[_Worker] = []
     try:
-        yield pool
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    pool.shutdown()
+        yield running
+    finally:
+        for worker in running:
+            worker.process.terminate()
+        for worker in running:
+            worker.process.join()
 
 
-def _quiet() -> None:
-    """Leave Ctrl-C to the process that started this one, and let bars do without a lock that outlives a killed process."""
+def _work(job: Job, line: Connection) -> None:
+    """Do a run; leave Ctrl-C to the process that started this one, and let bars do without a lock that outlives this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     require("tqdm").tqdm.set_lock(threading.RLock())
+    try:
+        do_job(job)
+    except (MiseError, OSError) as error:
+        line.send(str(error))

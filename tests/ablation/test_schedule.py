@@ -148,6 +148,22 @@ def test_ctrl_c_stops_every_process_and_the_same_command_goes_on(tmp_path: Path)
     assert main(words(tmp_path / "runs")) == 0
 
 
+def test_a_run_that_is_killed_is_explained_and_the_others_are_stopped(tmp_path: Path) -> None:
+    program = f"import sys; from mise_gym.cli import main; sys.exit(main({words(tmp_path / 'runs', '--jobs', '2')!r}))"
+    metrics = run_folder(tmp_path / "runs", "sft") / "metrics.jsonl"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=environment) as process:
+        while process.poll() is None and not metrics.exists():
+            time.sleep(0.02)
+        for child in multiprocessing_children(process.pid):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(child, signal.SIGKILL)
+        _, error = process.communicate(timeout=120)
+
+    assert process.returncode == 2
+    assert "seed-4/sft' ended with the status -9; -9 may be want of memory. Give a smaller --jobs" in error
+
+
 def test_a_run_that_fails_is_explained_and_what_was_finished_is_reported(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,11 +110,13 @@ class IndexWriter:
 
     def _write_ids(self) -> npt.NDArray[np.intp]:
         """Write the ids in order and return which document has each. Shape ``(documents,)``."""
-        sizes = np.array(self._id_sizes, dtype=np.int64)
-        ends = np.cumsum(sizes)
-        ids = np.array([bytes(self._ids[end - size : end]) for end, size in zip(ends, sizes, strict=True)], dtype=bytes)
+        sizes = np.frombuffer(self._id_sizes, dtype=np.uint32)
+        starts = _starts(sizes)
+        each = (bytes(self._ids[start : start + size]) for start, size in zip(starts, self._id_sizes, strict=False))
+        ids = np.fromiter(each, dtype=f"S{max(self._id_sizes, default=1)}", count=len(sizes))
         order = np.argsort(ids, kind="stable")
-        (self._folder / "ids.bin").write_bytes(b"".join(ids[order]))
+        with (self._folder / "ids.bin").open("wb") as file:
+            file.writelines(map(bytes, (self._ids[starts[place] : starts[place + 1]] for place in order)))
         self._save("ids_starts", _starts(sizes[order]))
         return order
 
