@@ -65,7 +65,7 @@ def make_policy(games: int) -> LLMPolicy:
     return LLMPolicy(build_tiny_model(tokenizer, shape, seed=0), tokenizer, max_observation_tokens=256)
 
 
-def make_trainer(policy: LLMPolicy, envs: Sequence[Any], turns: int, arguments: argparse.Namespace, folder: Path) -> Trainer:
+def make_trainer(policy: LLMPolicy, turns: int, arguments: argparse.Namespace, folder: Path) -> Trainer:
     """Make the trainer as a run does."""
     config = TrainConfig(
         run_dir=folder,
@@ -100,7 +100,7 @@ def compare(policy: LLMPolicy, turns: int, arguments: argparse.Namespace) -> Non
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         envs = [make_env(arguments.games, turns) for _ in range(arguments.episodes)]
-        trainer = make_trainer(copy.deepcopy(policy), envs, turns, arguments, folder)
+        trainer = make_trainer(copy.deepcopy(policy), turns, arguments, folder)
         plain = PlainTrainer(policy.model, policy.text, num_epochs=arguments.epochs)
         ours, theirs = [], []
         for round_ in range(1, arguments.rounds + 1):
@@ -111,6 +111,8 @@ def compare(policy: LLMPolicy, turns: int, arguments: argparse.Namespace) -> Non
             theirs.append({"collect": timed(plain.play, envs, tasks)[0], "update": timed(plain.update, episodes)[0]})
         report(turns, ours, theirs)
         trainer.players.close()
+        for env in envs:
+            env.close()
 
 
 def report(turns: int, ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, float]]) -> None:
