@@ -1,7 +1,10 @@
 """Words and terms, as Lucene cuts and stems them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from webshop_server.engine import tokenizer
 from webshop_server.engine.analyzer import analyze
 from webshop_server.engine.stemmer import stem
 from webshop_server.engine.tokenizer import tokenize
@@ -45,6 +48,22 @@ def test_the_length_of_a_word_counts_in_utf_16_units() -> None:
 
 def test_a_long_text_is_cut_like_its_parts() -> None:
     assert tokenize("women's 6.6ft wi-fi 😀 " * 50) == tokenize("women's 6.6ft wi-fi 😀") * 50
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("ab1.,'_ -日カ한é\u0301\u200d\ufe0f😀👩🏽#🇩🇪א\"", min_size=1), st.integers(1, 300)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_a_text_is_cut_the_same_however_little_of_it_is_looked_at(parts: list[tuple[str, int]]) -> None:
+    text = "".join(part * repeated for part, repeated in parts)[:5000]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer, "_WINDOW", 10**9)
+        whole = tokenize(text)
+
+    assert tokenize(text) == whole
 
 
 @pytest.mark.parametrize(

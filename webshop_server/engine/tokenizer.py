@@ -12,6 +12,11 @@ from webshop_server.engine.characters import CharacterClasses
 LONGEST_TOKEN: Final = 255
 """Tokens are cut here, in UTF-16 code units."""
 
+_WINDOW: Final = 1024
+"""Characters that are looked at for one token. A word without end would otherwise be read to its end for each of its pieces."""
+_MARGIN: Final = 384
+"""A token that ends so near the end of the window might go on behind it."""
+
 _CLASSES: Final = CharacterClasses()
 
 _X: Final = "[xyzuvc]*"  # marks and format characters belong to what they follow
@@ -41,10 +46,15 @@ def tokenize(text: str) -> list[str]:
 
 
 def _tokenize_long(text: str, classes: str) -> list[str]:
-    tokens = []
+    tokens: list[str] = []
     at = 0
-    while (match := _TOKEN.search(classes, at)) is not None:
-        start, end = match.span()
+    while at < len(classes):
+        match = _TOKEN.search(classes, at, at + _WINDOW)
+        start, end = match.span() if match else (at + _WINDOW - _MARGIN,) * 2
+        is_cut_off = at < start and at + _WINDOW - _MARGIN < end and at + _WINDOW < len(classes)
+        if match is None or is_cut_off:
+            at = start  # look again, with a whole window from there
+            continue
         if end - start > LONGEST_TOKEN // 2:
             end = _cut(text, classes, start, end)
         tokens.append(text[start:end])
