@@ -33,6 +33,7 @@ from mise_gym.extras import require
 from mise_gym.rewards import Calibrator, Judge, JudgeResult, make_calibrator, make_judge
 from mise_gym.rewards.metrics import auroc, brier, ece, reliability_curve
 from mise_gym.train.demonstrations import GOOD_TURNS, demonstrate
+from mise_gym.train.task_sets.textworld import GameRecorder
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
 
@@ -189,7 +190,7 @@ def play(suite: str, split: str, games: int, episodes: int, folder: Path) -> lis
         tasks = [{"split": split, "game": number % games} for number in range(episodes)]
         with tqdm(total=episodes, desc=f"{suite}, {split}", file=sys.stderr) as bar:
             rng = np.random.default_rng([episodes, split == "train"])
-            played = demonstrate(env, tasks, rng, max_mistake_rate=0.9, on_episode=bar.update)
+            played = demonstrate(GameRecorder, env, tasks, rng, max_mistake_rate=0.9, on_episode=bar.update)
         env.close()
         write_episodes(path, played)
     return list(read_episodes(path))

@@ -50,6 +50,11 @@ def test_a_long_text_is_cut_like_its_parts() -> None:
     assert tokenize("women's 6.6ft wi-fi 😀 " * 50) == tokenize("women's 6.6ft wi-fi 😀") * 50
 
 
+@pytest.mark.parametrize("before", range(1000, 1030))
+def test_a_word_after_much_that_is_none_stays_whole(before: int) -> None:
+    assert tokenize("-" * before + "women's 6.6ft") == ["women's", "6.6ft"]
+
+
 @given(
     st.lists(
         st.tuples(st.text("ab1.,'_ -日カ한é\u0301\u200d\ufe0f😀👩🏽#🇩🇪א\"", min_size=1), st.integers(1, 300)),
