@@ -41,7 +41,7 @@ _PATIENCE_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.002
 _READ: Final = """
 const state = document.getElementById("state");
-if (!state) return null;
+if (!state || document.readyState === "loading") return null;
 if (!arguments[0]) return [state.textContent, ""];
 const page = document.documentElement.cloneNode(true);
 page.querySelector("#state").remove();
