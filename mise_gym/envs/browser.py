@@ -37,7 +37,7 @@ _FLAGS: Final = (
     "--metrics-recording-only",
     "--mute-audio",
     "--password-store=basic",
-    "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider",
+    "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,BackForwardCache",
     "--window-size=1280,1000",
 )
 _WAIT_FOR_PICTURES: Final = "document.readyState === 'complete' ? arguments[0]() : addEventListener('load', arguments[0])"

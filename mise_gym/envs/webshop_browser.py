@@ -47,14 +47,25 @@ const page = document.documentElement.cloneNode(true);
 page.querySelector("#state").remove();
 return [state.textContent, page.outerHTML];
 """
-_CLICK: Final = """
+# The driver runs a script again on the page that follows if that page comes before the answer; then there is nothing to do.
+_ONCE: Final = """
+const state = document.getElementById("state");
+if (!state || JSON.parse(state.textContent).step !== arguments[1]) return;
+"""
+_CLICK: Final = (
+    _ONCE
+    + """
 [...document.querySelectorAll("[data-click]")].find(element => element.dataset.click === arguments[0]).click();
 """
-_SEARCH: Final = """
+)
+_SEARCH: Final = (
+    _ONCE
+    + """
 const field = document.getElementById("search_input");
 field.value = arguments[0];
 field.form.submit();
 """
+)
 
 
 class WebShopBrowserEnv(TextEnv):
@@ -270,9 +281,9 @@ class _Shopper:
     def do(self, verb: str, words: str) -> bool:
         """Search or click, and wait for the page that follows; return whether that can be done here."""
         if verb == "search" and "search[...]" in self.state["actions"] and len(words) <= LONGEST_QUERY:
-            self.window.run(_SEARCH, words.encode("utf-8", "replace").decode())
+            self.window.run(_SEARCH, words.encode("utf-8", "replace").decode(), self.state["step"])
         elif verb == "click" and f"click[{words}]" in self.state["actions"]:
-            self.window.run(_CLICK, words)
+            self.window.run(_CLICK, words, self.state["step"])
         else:
             return False
         self._arrive()

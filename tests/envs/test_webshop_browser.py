@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from mise_gym.envs.browser import Window
 from mise_gym.envs.webshop import WebShopEnv
 from mise_gym.envs.webshop_browser import LONGEST_QUERY, WebShopBrowserEnv
 from mise_gym.errors import ConfigError, SimulatorCrashed
@@ -103,6 +104,31 @@ def test_the_expert_buys_with_the_whole_reward(env: WebShopBrowserEnv) -> None:
         rewards.append([env.step(action)[1] for action in env.expert_actions()][-1])
 
     assert rewards == [1.0] * 4
+
+
+@pytest.mark.integration
+def test_what_the_driver_runs_twice_is_done_once(env: WebShopBrowserEnv, catalogue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ChromeDriver runs a script again where the next page comes before the answer; "next" must not leaf two pages then."""
+    run, moved = Window.run, "return location.href !== arguments[0] && document.readyState === 'complete'"
+
+    def run_twice(window: Window, script: str, *arguments: Any) -> Any:
+        is_action, address = len(arguments) == 2, run(window, "return location.href")
+        found = run(window, script, *arguments)
+        while is_action and not run(window, moved, address):
+            time.sleep(0.01)
+        return run(window, script, *arguments) if is_action else found
+
+    plain = WebShopEnv(catalogue=catalogue, infos=INFOS)
+    plain.reset(options={"goal_index": 0})
+    env.reset(options={"goal_index": 0})
+    monkeypatch.setattr(Window, "run", run_twice)
+    seen = [
+        (env.step(action)[0], plain.step(action)[0])
+        for action in ("search[a]", "click[next >]", "click[next >]", "click[< prev]")
+    ]
+
+    assert [ours for ours, _ in seen] == [theirs for _, theirs in seen]
+    assert len({ours for ours, _ in seen}) == 3
 
 
 @pytest.mark.integration
@@ -221,11 +247,11 @@ def test_a_browser_that_was_killed_is_an_error_and_the_next_episode_has_a_new_on
 def test_closing_twice_leaves_nothing(catalogue: str) -> None:
     env = WebShopBrowserEnv(catalogue=catalogue, render_mode="ansi")
     env.reset(seed=1)
-    browser = env._shopper.window._browser
+    window = env._shopper.window
     env.close()
     env.close()
 
-    assert not browser._windows
+    assert window._handle not in window._browser._windows
     assert "search" not in str(env.render())
 
 
