@@ -1,6 +1,7 @@
 """Shared parts."""
 
 import signal
+from collections.abc import Iterator
 
 import gymnasium as gym
 import pytest
@@ -18,3 +19,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's "&" makes all
 @pytest.fixture
 def corridor() -> gym.Env[str, str]:
     return gym.make(CORRIDOR_ID, infos=["admissible_commands"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_of_stable_baselines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep Stable-Baselines3 from making a folder in the system's one for every agent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SB3_LOGDIR", str(tmp_path_factory.mktemp("sb3")))
+        yield

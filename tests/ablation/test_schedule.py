@@ -1,5 +1,6 @@
 """A suite of real, tiny runs: what the arms share, that they are what they would be alone, and that nothing is done twice."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -130,13 +131,20 @@ def test_a_dry_run_tells_what_is_left_and_does_nothing(copied: Path, capsys: pyt
     assert not run_folder(copied, "mise").exists()
 
 
-def test_ctrl_c_stops_every_process_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    program = f"import sys; from mise_gym.cli import main; sys.exit(main({words(tmp_path / 'runs', '--jobs', '2')!r}))"
-    metrics = run_folder(tmp_path / "runs", "sft") / "metrics.jsonl"
+@contextlib.contextmanager
+def a_suite_that_runs(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a suite in a process of its own, and go on when its first run has written something."""
+    program = f"import sys; from mise_gym.cli import main; sys.exit(main({words(folder, '--jobs', '2')!r}))"
+    metrics = run_folder(folder, "sft") / "metrics.jsonl"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=environment) as process:
         while process.poll() is None and not metrics.exists():
             time.sleep(0.02)
+        yield process
+
+
+def test_ctrl_c_stops_every_process_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    with a_suite_that_runs(tmp_path / "runs") as process:
         children = multiprocessing_children(process.pid)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=120)
@@ -148,13 +156,8 @@ def test_ctrl_c_stops_every_process_and_the_same_command_goes_on(tmp_path: Path)
     assert main(words(tmp_path / "runs")) == 0
 
 
-def test_a_run_that_is_killed_is_explained_and_the_others_are_stopped(tmp_path: Path) -> None:
-    program = f"import sys; from mise_gym.cli import main; sys.exit(main({words(tmp_path / 'runs', '--jobs', '2')!r}))"
-    metrics = run_folder(tmp_path / "runs", "sft") / "metrics.jsonl"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=environment) as process:
-        while process.poll() is None and not metrics.exists():
-            time.sleep(0.02)
+def test_a_run_that_is_killed_is_explained(tmp_path: Path) -> None:
+    with a_suite_that_runs(tmp_path / "runs") as process:
         for child in multiprocessing_children(process.pid):
             if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
                 os.kill(child, signal.SIGKILL)

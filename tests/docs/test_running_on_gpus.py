@@ -5,32 +5,22 @@ import shlex
 from pathlib import Path
 
 import pytest
-from transformers import Qwen2Config
 
 from mise_gym.cli import main
+from tests.train.test_memory import QWEN_7B
 
 PAGE = (Path(__file__).parents[2] / "docs" / "running_on_gpus.md").read_text()
 RECIPES = {
     recipe.split()[1]: recipe.replace("\\\n", " ")
     for recipe in re.findall(r"^mise-gym train (--env .*?)\n```", PAGE, flags=re.DOTALL | re.MULTILINE)
 }
-QWEN = Qwen2Config(
-    vocab_size=152_064,
-    hidden_size=3584,
-    intermediate_size=18_944,
-    num_hidden_layers=28,
-    num_attention_heads=28,
-    num_key_value_heads=4,
-    tie_word_embeddings=False,
-    max_position_embeddings=32_768,
-)
 
 
 @pytest.mark.parametrize(("column", "env"), [(0, "ftwp"), (1, "scienceworld"), (2, "webshop")])
 def test_a_recipe_needs_the_memory_that_the_page_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], column: int, env: str
 ) -> None:
-    QWEN.save_pretrained(tmp_path / "qwen")
+    QWEN_7B.save_pretrained(tmp_path / "qwen")
     words = shlex.split(RECIPES[env].partition("--run-dir")[2])[1:]
     words[words.index("--model") + 1] = str(tmp_path / "qwen")
 

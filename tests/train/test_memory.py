@@ -38,6 +38,7 @@ QWEN_7B = Qwen2Config(
     num_attention_heads=28,
     num_key_value_heads=4,
     tie_word_embeddings=False,
+    max_position_embeddings=32_768,
 )
 RANKS = [0, 8]
 GB = 1e9
