@@ -1,18 +1,19 @@
 """Low-rank adapters (LoRA): a few trained weights beside frozen ones, which can be switched off or merged in."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mise_gym.extras import require
 from mise_gym.registry import unknown_name
 from mise_gym.train.ranges import check_ranges
+from mise_gym.train.shards import like
 
 ALL_LINEAR = "all-linear"
 
@@ -83,16 +84,22 @@ class Adapter:
         """Add the adapter to the model's own weights and take it away; this handle is of no use afterwards."""
         self._peft.merge_and_unload(safe_merge=True)
 
-    def save(self, folder: Path) -> None:
-        """Write the adapter's weights the way peft and transformers load them."""
-        self._peft.save_pretrained(folder, save_embedding_layers=False)
+    def state_dict(self, *, keep_vars: bool = False) -> dict[str, Tensor]:
+        """Return the adapter's weights, as parts of the model's; ``keep_vars`` as in torch."""
+        return {name: weights for name, weights in self._peft.state_dict(keep_vars=keep_vars).items() if "lora_" in name}
+
+    def save_pretrained(self, folder: Path, state_dict: Mapping[str, Tensor] | None = None) -> None:
+        """Write the adapter's weights, or those given in their place, the way peft and transformers load them."""
+        self._peft.save_pretrained(folder, state_dict=state_dict, save_embedding_layers=False)
 
     def load(self, folder: Path) -> None:
-        """Read weights that ``save`` wrote from an adapter of the same shape."""
-        from peft import set_peft_model_state_dict
+        """Read weights that ``save_pretrained`` wrote from an adapter of the same shape."""
+        from peft import get_peft_model_state_dict
         from safetensors.torch import load_file
 
-        set_peft_model_state_dict(self._peft, load_file(folder / "adapter_model.safetensors"))
+        own = get_peft_model_state_dict(self._peft, save_embedding_layers=False)
+        for name, weights in load_file(folder / "adapter_model.safetensors").items():
+            own[name].copy_(like(weights, own[name]))
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:

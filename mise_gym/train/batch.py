@@ -90,16 +90,17 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     )
 
 
-def weights_of(batches: Sequence[Batch], *, is_counted: bool) -> list[dict[str, float]]:
+def weights_of(batches: Sequence[Batch], counted: int) -> list[dict[str, float]]:
     """Return, unit by unit, which part of a minibatch each of its passes is; 1 where there is one pass in one process.
 
     Weighted by it, the means over the passes add up, over all processes, to the mean over the whole minibatch.
 
     Args:
         batches: This process's passes.
-        is_counted: False for one that only stands in for an empty part; its weights are 0.
+        counted: How many of them are its part of the minibatch; the others only stand in, and their weights are 0.
     """
     sizes = [(len(b.choices), len(b.states.rows), len(b.slot_episodes), len(b.outcomes)) for b in batches]
-    mine = torch.tensor(sizes, dtype=torch.float64, device=batches[0].ids.device) * is_counted
+    mine = torch.tensor(sizes, dtype=torch.float64, device=batches[0].ids.device)
+    mine[counted:] = 0
     parts = mine / total(mine.sum(0)).clamp(min=1)
     return [dict(zip(("decisions", "steps", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]

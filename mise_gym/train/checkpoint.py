@@ -1,22 +1,24 @@
 """Checkpoints that are either whole or not there: written aside, hashed, renamed into place.
 
-Of several processes only the main one writes; the files are the same for any number of them.
+Of several processes only the main one writes; the files are the same for any number of them, with sharded weights or without.
 """
 
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from mise_gym.errors import CheckpointError
 from mise_gym.train.distributed import main_only
 from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.shards import gathered, load_whole
 
 logger = logging.getLogger(__name__)
 
@@ -100,16 +102,16 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, iteration: int, policy: LLMPolicy, tensors: dict[str, Any], state: dict[str, Any]) -> None:
-        """Write a checkpoint after ``iteration`` iterations and drop all but the newest two."""
+        """Write a checkpoint after ``iteration`` iterations and drop all but the newest two; all processes must call it."""
+        weights = whole_weights(policy)
 
         def fill(folder: Path) -> None:
-            save_model(policy, folder / "model")
+            save_model(policy, folder / "model", weights)
             torch.save({"value_head": policy.value_head.state_dict(), **tensors}, folder / "tensors.pt")
             (folder / "state.json").write_text(json.dumps({"iteration": iteration, **state}), encoding="utf-8")
 
         write_folder(self.folder / f"iteration-{iteration:05d}", fill)
-        for old in self._all()[:-2]:
-            shutil.rmtree(old)
+        self._drop_old()
 
     def newest(self) -> Path | None:
         """Return the newest whole checkpoint, passing over damaged ones with a warning; ``None`` if there is none at all.
@@ -134,20 +136,36 @@ class Checkpoints:
     def load(self, folder: Path, policy: LLMPolicy) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put a checkpoint's weights into ``policy`` and return its other tensors and its state."""
         load_weights(policy, folder / "model")
-        tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True)  # where generators must be
+        tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True, mmap=policy.is_sharded)
         policy.value_head.load_state_dict(tensors.pop("value_head"))
         return tensors, json.loads((folder / "state.json").read_text(encoding="utf-8"))
+
+    @main_only
+    def _drop_old(self) -> None:
+        for old in self._all()[:-2]:
+            shutil.rmtree(old)
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("iteration-*"))
 
 
-def save_model(policy: LLMPolicy, folder: Path) -> None:
-    """Write the model, or the adapter that is trained in its place, and the tokenizer the way transformers loads them."""
-    if policy.adapter is None:
-        policy.model.save_pretrained(folder)
-    else:
-        policy.adapter.save(folder)
+def whole_weights(policy: LLMPolicy) -> dict[str, Tensor]:
+    """Return the weights that training changes, on the CPU where they were sharded; all processes must call it.
+
+    Those of the model, or of the adapter that is trained in its place.
+    """
+    return gathered((policy.adapter or policy.model).state_dict(keep_vars=True))
+
+
+def save_model(policy: LLMPolicy, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write the model, or the adapter that is trained in its place, and the tokenizer the way transformers loads them.
+
+    Args:
+        policy: What to write.
+        folder: Where.
+        weights: Its ``whole_weights``; ``None`` where they are not sharded.
+    """
+    (policy.adapter or policy.model).save_pretrained(folder, state_dict=weights)
     policy.tokenizer.save_pretrained(folder)
 
 
@@ -157,7 +175,7 @@ def load_weights(policy: LLMPolicy, folder: Path) -> None:
         policy.adapter.load(folder)
         return
     stored = type(policy.model).from_pretrained(folder, dtype=torch.float32)
-    policy.model.load_state_dict(stored.state_dict())
+    load_whole(policy.model, stored.state_dict())
 
 
 def _sha256(path: Path) -> str:

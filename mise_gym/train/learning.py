@@ -18,11 +18,12 @@ from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.distributed import SharedJudge, main_only, share
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
-from mise_gym.train.players import Players, gathered
+from mise_gym.train.players import Players, Tasks, gathered
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.rescoring import rescored
-from mise_gym.train.rollout import draw_seeds
+from mise_gym.train.rollout import Rollout, draw_seeds
+from mise_gym.train.sharding import whole
 from mise_gym.train.tasks import task_set
 from mise_gym.train.validation import Validation
 from mise_gym.train.writers import Writers, make_writers
@@ -113,12 +114,10 @@ class Trainer:
         tasks = [self.games[game] for game in self._draw_games()]
         start = perf_counter()
         self.writers.sync(self.policy, self.done)
-        played = self.players.play(share(tasks), share(draw_seeds(self.rng, len(tasks))))
-        if self.config.old_logprobs == "learner":
-            played = rescored(self.policy, played)
-        rollout = gathered(played)
-        collected = perf_counter()
-        rewards = self.pipeline.reward(rollout.episodes)
+        with whole(self.policy):
+            rollout = self._play(tasks)
+            collected = perf_counter()
+            rewards = self.pipeline.reward(rollout.episodes)
         self.pipeline.learn(rollout.episodes, rewards)
         judged = perf_counter()
         losses = self.learner.update(rollout, rewards, self.rng)
@@ -131,6 +130,12 @@ class Trainer:
         counts = {"judge/failed_episodes": failed, "rollout/lost_workers": float(self.players.lost_workers)}
         values = rollout_metrics(rollout.episodes, rewards) | counts | losses | times
         return values | {"judge/hacking_alarm": float(self._is_hacked(values))}
+
+    def _play(self, tasks: Tasks) -> Rollout:
+        played = self.players.play(share(tasks), share(draw_seeds(self.rng, len(tasks))))
+        if self.config.old_logprobs == "learner":
+            played = rescored(self.policy, played)
+        return gathered(played)
 
     def _draw_games(self) -> Any:
         """Return the game of each episode, every one ``group_size`` times in a row."""
@@ -156,7 +161,6 @@ class Trainer:
         path.parent.mkdir(exist_ok=True)
         write_episodes(path, [with_labels(e, r) for e, r in zip(episodes, rewards, strict=True)])
 
-    @main_only
     def _save(self) -> None:
         tensors = {"learner": self.learner.state_dict()}
         state = {"rng": self.rng.bit_generator.state, "pipeline": self.pipeline.state_dict(), "alarm": self.alarm.state_dict()}

@@ -10,6 +10,7 @@ from mise_gym.errors import ConfigError
 from mise_gym.train.ranges import check_ranges
 
 DTypeName = Literal["float32", "bfloat16"]
+ShardingName = Literal["none", "fsdp"]
 AttentionName = Literal["sdpa", "eager", "flash_attention_2"]
 
 
@@ -23,6 +24,8 @@ class ModelConfig:
     """What it computes in. With bfloat16, weights that are trained stay float32 and are cast as they are used."""
     attention: AttentionName = "sdpa"
     """Implementation of attention; flash_attention_2 needs bfloat16, a GPU and the package flash-attn."""
+    sharding: ShardingName = "none"
+    """Of several processes, whether each holds the whole model, or with fsdp its part of weights, gradients and optimiser."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: a third more time, far less memory."""
     max_tokens_per_pass: int = 4096
@@ -37,6 +40,11 @@ class ModelConfig:
                 f"model_config.attention is 'flash_attention_2' and model_config.dtype is {self.dtype!r}; it works in bfloat16 "
                 "only. Set model_config.dtype to 'bfloat16', or model_config.attention to 'sdpa'."
             )
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds its part of the weights only."""
+        return self.sharding != "none"
 
     def stored_dtype(self, *, is_trained: bool) -> DTypeName:
         """Return the type in which weights are kept: what is trained needs the precision of float32 to add up small steps."""

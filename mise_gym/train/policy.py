@@ -87,6 +87,8 @@ class LLMPolicy(nn.Module):
         self.model = model
         self.adapter: Adapter | None = None
         """The adapter inside ``model`` that is trained in place of its weights, if there is one."""
+        self.is_sharded = False
+        """Whether this process holds its part of the model's weights only; see ``sharding.shard``."""
         self.computes_in_bfloat16 = computes_in_bfloat16
         self.max_tokens_per_pass = max_tokens_per_pass
         self.tokenizer = tokenizer

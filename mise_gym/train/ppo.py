@@ -15,7 +15,7 @@ from mise_gym.train.advantages import FloatArray, returns_to_go
 from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weights_of, with_hindsight
 from mise_gym.train.credit import Credit, CreditLevel, critic_credit, explained_variance, group_credit
 from mise_gym.train.critic import CriticKind
-from mise_gym.train.distributed import share, sum_gradients, total
+from mise_gym.train.distributed import gather_objects, share, sum_gradients, total
 from mise_gym.train.losses import (
     CalibrationScore,
     KLEstimator,
@@ -33,6 +33,8 @@ from mise_gym.train.ranges import check_ranges
 from mise_gym.train.reading import Pass, Reading, by_episode, drift_metrics, episode_beliefs, read
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
+from mise_gym.train.sharding import clip_gradients, reshard
+from mise_gym.train.shards import gathered, optimizer_state_like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,16 +207,22 @@ class PPOLearner:
     def _minibatches(self, sequences: Sequence[JudgedTrace], rng: np.random.Generator) -> list[list[Pass]]:
         """Divide the rollout at random into minibatches of passes."""
         order, size = rng.permutation(len(sequences)), self.config.minibatch_episodes
-        return [self._passes(sequences, order[start : start + size].tolist()) for start in range(0, len(order), size)]
+        minibatches = [self._passes(sequences, order[start : start + size].tolist()) for start in range(0, len(order), size)]
+        for reader in (self.policy, self.reference):
+            reshard(reader)
+        return minibatches
 
     def _passes(self, sequences: Sequence[JudgedTrace], whole: list[int]) -> list[Pass]:
         """Divide this process's part of a minibatch by length, and read policy and reference as they are before the update."""
         mine = share(whole)
-        rows = mine or whole[:1]  # a process without a part takes its steps with the others, at the weight 0
-        groups = token_batches([len(sequences[row].ids) for row in rows], self.policy.max_tokens_per_pass)
-        rows_of = [[rows[place] for place in group] for group in groups]
+        groups = token_batches([len(sequences[row].ids) for row in mine], self.policy.max_tokens_per_pass)
+        rows_of = [[mine[place] for place in group] for group in groups]
+        counted = len(rows_of)
+        stand_in = min(whole, key=lambda row: len(sequences[row].ids))  # read at the weight 0, to take part in steps and sums
+        needed = max(gather_objects(counted)) if self.policy.is_sharded else 1
+        rows_of += [[stand_in]] * (needed - counted)
         batches = [to_batch(self.policy, [sequences[row] for row in group]) for group in rows_of]
-        weights = weights_of(batches, is_counted=bool(mine))
+        weights = weights_of(batches, counted)
         with torch.no_grad():
             return [
                 Pass(group, batch, read(self.policy, batch), read(self.reference, batch), weight)
@@ -257,8 +265,8 @@ class PPOLearner:
         """Add up the gradients of a minibatch's passes, and take one step of the optimiser."""
         self.optimizer.zero_grad(set_to_none=True)
         parts = [self._add_gradient(each, credit) for each in minibatch]
-        sum_gradients(self.policy.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
+        sum_gradients(self.policy.value_head.parameters() if self.policy.is_sharded else self.policy.parameters())
+        norm = clip_gradients(self.policy, self.config.max_grad_norm)
         self.optimizer.step()
         whole = total(torch.stack([torch.stack(list(part.values())) for part in parts]).sum(0)).tolist()
         return {f"train/{name}": value for name, value in zip(parts[0], whole, strict=True)} | {
@@ -326,9 +334,9 @@ class PPOLearner:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser and of what adapts."""
+        """Return the state of the optimiser and of what adapts; the same for sharded weights, where all processes must ask."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": gathered(self.optimizer.state_dict()),
             "kl_coef": self.kl_coef,
             "reward_scale": self.reward_scale.state_dict(),
             "updated": self.updated,
@@ -336,6 +344,7 @@ class PPOLearner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        self.optimizer.load_state_dict(optimizer_state_like(state["optimizer"], weights))
         self.reward_scale.load_state_dict(state["reward_scale"])
         self.kl_coef, self.updated = state["kl_coef"], state["updated"]

@@ -11,20 +11,24 @@ from mise_gym.extras import require
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.config import TrainConfig
 from mise_gym.train.placement import check_attention, find_device, place
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Reader
+from mise_gym.train.reference import reference_of
+from mise_gym.train.sharding import check_sharding, shard
 
 
 def check_placement(config: TrainConfig) -> None:
     """Check, before anything is computed, that the model can run here as it is asked to.
 
     Raises:
-        ConfigError: There is no such device, or no such attention.
+        ConfigError: There is no such device, or no such attention, or weights are to be sharded and cannot be.
         MissingExtraError: An adapter is asked for, and peft is not installed.
     """
     find_device(config.model_config.device)
     check_attention(config.model_config.attention)
     if config.lora.is_used:
         require("peft")
+    if config.model_config.is_sharded:
+        check_sharding()
 
 
 def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
@@ -77,3 +81,21 @@ def add_adapter(policy: LLMPolicy, config: TrainConfig, folder: Path) -> None:
     if config.lora.is_used:
         policy.model.name_or_path = str(folder.resolve())
         policy.adapter = Adapter(policy.model, config.lora, config.seed)
+
+
+def with_reference(policy: LLMPolicy, config: TrainConfig) -> Reader:
+    """Return the policy as it is now, for good, and shard both if the run's weights are sharded.
+
+    Args:
+        policy: The warm-started policy; of one that is to be sharded, only this process's part remains on its device.
+        config: The run's settings.
+    """
+    if not config.model_config.is_sharded:
+        return reference_of(policy)
+    policy.to("cpu")
+    reference = reference_of(policy)
+    device = find_device(config.model_config.device)
+    shard(policy, device)
+    if isinstance(reference, LLMPolicy):
+        shard(reference, device)
+    return reference

@@ -22,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.extras import require
 from mise_gym.llm.loading import load_model
-from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_file, write_folder
+from mise_gym.train.checkpoint import check_folder, load_weights, save_model, whole_weights, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import demonstrate
 from mise_gym.train.distributed import is_main, main_first, main_only, share, unshare, wait, world_size
@@ -33,11 +33,11 @@ from mise_gym.train.mirrors import mirrors_of
 from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.players import LocalPlayers, Players, RayPlayers
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
-from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy
-from mise_gym.train.reference import reference_of
+from mise_gym.train.policy import LLMPolicy, Reader
+from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy, with_reference
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.server import IN_PROCESS
+from mise_gym.train.sharding import whole
 from mise_gym.train.tasks import task_set
 from mise_gym.train.text import corpus
 from mise_gym.train.warm_start import warm_start
@@ -47,7 +47,10 @@ from mise_gym.types import Episode
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_CHANGE: Final = {"run_dir", "threads", "rollout_backend", "rollout_workers", "tensorboard", "wandb_project"}
+FREE_TO_CHANGE: Final = {
+    *("run_dir", "threads", "rollout_backend", "rollout_workers", "tensorboard", "wandb_project"),
+    "model_config.sharding",
+}
 """Settings that another call on the same folder may choose anew: they change nothing that the run finds out."""
 WARM_STREAM, EVALUATION_STREAM, TRAINING_STREAM = range(3)
 
@@ -93,11 +96,12 @@ class TrainingRun:
             episodes = self._demonstrations()
         with self._stage("warm_start"), main_first():
             policy = self._warm_started(episodes)
+        reference = with_reference(policy, self.config)
         with closing(make_writers(self.config)) as writers:
             with self._stage("evaluation_before"):
                 before = self._evaluate("before", policy, writers)
             with self._stage("ppo"):
-                self._train(policy, writers)
+                self._train(policy, reference, writers)
             with self._stage("evaluation_after"):
                 after = self._evaluate("after", policy, writers)
         self.metrics.close()
@@ -230,7 +234,7 @@ class TrainingRun:
                 envs = envs or self._make_envs(heldout, labelled=True)
                 writers.sync(policy, 0)
                 seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
-                with self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
+                with whole(policy), self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
                     episodes = collect(
                         envs,
                         tasks,
@@ -241,7 +245,8 @@ class TrainingRun:
                         recorder_class=self.tasks.recorder_class,
                         on_episode=bar.update,
                     ).episodes
-                self._write_evaluation(path, unshare(_with_beliefs(episodes, policy.self_evaluate(episodes))))
+                    beliefs = policy.self_evaluate(episodes)
+                self._write_evaluation(path, unshare(_with_beliefs(episodes, beliefs)))
                 wait()
             episodes = list(read_episodes(path))
             evaluations[decoding] = Evaluation(episodes, [np.array(episode.extra["beliefs"]) for episode in episodes])
@@ -249,7 +254,7 @@ class TrainingRun:
             env.close()
         return evaluations
 
-    def _train(self, policy: LLMPolicy, writers: Writers) -> None:
+    def _train(self, policy: LLMPolicy, reference: Reader, writers: Writers) -> None:
         """Run PPO from the newest checkpoint to the end, and leave the last model, or the best one, in ``model/``."""
         folder = self.folder / "model"
         if folder.exists():
@@ -258,14 +263,15 @@ class TrainingRun:
             return
         players = self._players(policy, writers)
         seed = [self.config.seed, TRAINING_STREAM]
-        trainer = Trainer(policy, reference_of(policy), players, self.config, self.folder, self.metrics, seed, writers)
+        trainer = Trainer(policy, reference, players, self.config, self.folder, self.metrics, seed, writers)
         with self._bar("PPO", trainer.iterations, initial=trainer.resume()) as bar:
             for postfix in trainer.iterate():
                 bar.set_postfix(postfix, refresh=False)
                 bar.update()
         players.close()
         trainer.validation.restore_best()
-        write_folder(folder, lambda aside: save_model(policy, aside))
+        weights = whole_weights(policy)
+        write_folder(folder, lambda aside: save_model(policy, aside, weights))
 
     @main_only
     def _write_evaluation(self, path: Path, episodes: Sequence[Episode]) -> None:
@@ -334,11 +340,12 @@ def _with_beliefs(episodes: Sequence[Episode], beliefs: Sequence[Any]) -> list[E
 
 def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:
     """Name the settings in which two configurations differ, but for those that are free to change."""
+    if name in FREE_TO_CHANGE:
+        return []
     if isinstance(there, dict) and isinstance(wanted, dict):
-        keys = (there.keys() | wanted.keys()) - (FREE_TO_CHANGE if not name else set())
         return [
             found
-            for key in sorted(keys)
+            for key in sorted(there.keys() | wanted.keys())
             for found in _differences(there.get(key), wanted.get(key), f"{name}.{key}" if name else key)
         ]
     return [] if there == wanted else [f"{name}: {there!r} there, {wanted!r} asked"]

@@ -106,7 +106,7 @@ class Server:
                 "(--lora.rank 16), or let the server play with the weights it was started with (--server.sync-every 0)."
             )
         name = f"adapter-{uuid4().hex[:12]}"
-        policy.adapter.save(self._folder / name)
+        policy.adapter.save_pretrained(self._folder / name)
         self.ask([AdapterRequest(name=name, folder=str((self._folder / name).resolve()))])
         self._forget()
         self.model = name

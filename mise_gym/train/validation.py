@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from mise_gym.train.checkpoint import check_folder, load_weights, save_model, write_folder
+from mise_gym.train.checkpoint import check_folder, load_weights, save_model, whole_weights, write_folder
 from mise_gym.train.config import EvaluationConfig
 from mise_gym.train.distributed import share, wait
 from mise_gym.train.players import Players, gathered
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import draw_seeds
+from mise_gym.train.sharding import whole
 
 _RESULT: Final = "evaluation.json"
 
@@ -51,7 +52,9 @@ class Validation:
     def run(self, iteration: int) -> dict[str, float]:
         """Play, keep the model if it has won more games than any before, and return the ``evaluation/*`` metrics."""
         seeds = draw_seeds(np.random.default_rng([*self.seed, iteration]), len(self.tasks))
-        episodes = gathered(self.players.play(share(self.tasks), share(seeds))).episodes
+        with whole(self.policy):
+            played = self.players.play(share(self.tasks), share(seeds))
+        episodes = gathered(played).episodes
         result = {
             "evaluation/success_rate": float(np.mean([episode.success for episode in episodes])),
             "evaluation/progress_mean": float(np.mean([episode.progress for episode in episodes])),
@@ -60,7 +63,7 @@ class Validation:
         best = self.best()
         wait()  # until every process has read what is about to be replaced
         if best is None or _merit(result) > _merit(best):
-            write_folder(self.folder, lambda aside: self._fill(aside, {"iteration": iteration, **result}))
+            self._keep({"iteration": iteration, **result})
         wait()
         return result
 
@@ -80,9 +83,14 @@ class Validation:
         if self.best() is not None:
             load_weights(self.policy, self.folder)
 
-    def _fill(self, aside: Path, result: dict[str, float]) -> None:
-        save_model(self.policy, aside)
-        (aside / _RESULT).write_text(json.dumps(result), encoding="utf-8")
+    def _keep(self, result: dict[str, float]) -> None:
+        weights = whole_weights(self.policy)
+
+        def fill(folder: Path) -> None:
+            save_model(self.policy, folder, weights)
+            (folder / _RESULT).write_text(json.dumps(result), encoding="utf-8")
+
+        write_folder(self.folder, fill)
 
 
 def _merit(result: dict[str, float]) -> tuple[float, float]:

@@ -1,0 +1,140 @@
+"""Sharded weights (FSDP2): each process keeps its part of every weight, of its gradient and of its optimiser state.
+
+A block's weights are put together when it is read, and let go afterwards; that needs all processes at once. Where they are out of
+step, as in playing, the weights are whole for all of the time (``whole``). What is sharded are the language model's weights; the
+critic is small, and every process holds all of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mise_gym.errors import ConfigError
+from mise_gym.train.distributed import total, world_size
+from mise_gym.train.policy import LLMPolicy, Reader
+
+
+def check_sharding() -> None:
+    """Refuse to shard where there is nothing to share with, or nothing that shards.
+
+    Raises:
+        ConfigError: There is one process only, or torch is too old.
+    """
+    from torch.distributed import fsdp
+
+    if world_size() == 1:
+        raise ConfigError(
+            "model_config.sharding is 'fsdp', and this is the only process. Start several with torchrun or accelerate launch, "
+            "or set model_config.sharding to 'none'."
+        )
+    if not hasattr(getattr(fsdp, "FSDPModule", None), "reset_iter_state"):
+        raise ConfigError(
+            f"model_config.sharding is 'fsdp', which needs torch 2.13, and this is {torch.__version__}. "
+            "Run: pip install -U torch, or set model_config.sharding to 'none'."
+        )
+
+
+def shard(policy: LLMPolicy, device: torch.device) -> None:
+    """Divide the weights of a policy's language model among the processes, in place.
+
+    Every transformer block is one unit; what is outside of blocks, embeddings and output layer in the main, is another. Units are
+    put together in bfloat16 where the policy computes in it, but for the one outside of blocks. Gradients of processes are summed,
+    in float32.
+
+    Args:
+        policy: The same in every process, and not used yet; on the CPU, if it is larger than the device.
+        device: Where it shall be.
+
+    Raises:
+        ConfigError: The language model has no blocks.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    mesh = init_device_mesh(device.type, (world_size(),))
+    computed_in = torch.bfloat16 if policy.computes_in_bfloat16 else None
+    in_blocks = MixedPrecisionPolicy(param_dtype=computed_in, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in blocks_of(policy.model):
+        fully_shard(block, mesh=mesh, mp_policy=in_blocks)
+    policy.value_head.to(device)
+    critic = set(policy.value_head.parameters())
+    fully_shard(policy, mesh=mesh, mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32), ignored_params=critic)
+    register_fsdp_forward_method(policy, "trunk")
+    for unit in _units(policy):
+        unit.set_gradient_divide_factor(1.0)
+        unit.set_force_sum_reduction_for_comms(True)
+    policy.is_sharded = True
+    with torch.no_grad():  # the first reading tells torch which unit is the root
+        policy.features(torch.zeros((1, 1), dtype=torch.long, device=device))
+    reshard(policy)
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """Return the transformer blocks of a language model.
+
+    Raises:
+        ConfigError: It has none that transformers could checkpoint.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    blocks = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not blocks:
+        raise ConfigError(
+            f"model_config.sharding is 'fsdp', and {type(model).__name__} has no blocks that could be read one by one. "
+            "Set model_config.sharding to 'none'."
+        )
+    return blocks
+
+
+@contextmanager
+def whole(policy: LLMPolicy) -> Iterator[None]:
+    """Keep all weights together inside, so that processes may read the policy as often as they like; all must enter and leave.
+
+    Takes the memory of the whole model in the type that it computes in. Does nothing where weights are not sharded.
+    """
+    if not policy.is_sharded:
+        yield
+        return
+    reshard(policy)
+    for unit in _units(policy):
+        unit.set_reshard_after_forward(False, recurse=False)
+        unit.unshard()
+    try:
+        yield
+    finally:
+        reshard(policy)
+
+
+def reshard(reader: Reader) -> None:
+    """Let go of everything that is not this process's part, after the last of several readings without a gradient.
+
+    Does nothing where weights are not sharded.
+    """
+    if not isinstance(reader, LLMPolicy) or not reader.is_sharded:
+        return
+    reader.reset_iter_state()  # type: ignore[operator]  # fully_shard adds it
+    for unit in _units(reader):
+        unit.set_reshard_after_forward(unit is not reader, recurse=False)  # the output layer is used when the trunk is done
+
+
+def clip_gradients(policy: LLMPolicy, max_norm: float) -> Tensor:
+    """Scale the gradients of a policy down to a norm, and return what the norm was; shards count as the whole that they are."""
+    if not policy.is_sharded:
+        return torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm)
+    shards = [weights.grad.to_local() for weights in policy.model.parameters() if weights.grad is not None]
+    loose = [weights.grad for weights in policy.value_head.parameters() if weights.grad is not None]
+    squares = total(nn.utils.get_total_norm(shards).square()) + nn.utils.get_total_norm(loose).square()
+    norm = squares.sqrt()
+    for gradient in (*shards, *loose):
+        gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1))
+    return norm
+
+
+def _units(policy: LLMPolicy) -> list[Any]:
+    """Return the modules whose weights are put together at a time; the policy itself, for what is outside of blocks, is first."""
+    from torch.distributed.fsdp import FSDPModule
+
+    return [module for module in policy.modules() if isinstance(module, FSDPModule)]
