@@ -80,9 +80,16 @@ class Adapter:
         with self._peft.disable_adapter():
             yield
 
+    @torch.no_grad()
     def merge(self) -> None:
         """Add the adapter to the model's own weights and take it away; this handle is of no use afterwards."""
-        self._peft.merge_and_unload(safe_merge=True)
+        from peft.tuners.lora import LoraLayer
+
+        for layer in self._peft.modules():
+            if isinstance(layer, LoraLayer):
+                weights = layer.get_base_layer().weight
+                weights.add_(layer.get_delta_weight("default").to(weights.dtype))  # in place: shards remain where they are
+        self._peft.unload()
 
     def state_dict(self, *, keep_vars: bool = False) -> dict[str, Tensor]:
         """Return the adapter's weights, as parts of the model's; ``keep_vars`` as in torch."""
@@ -92,6 +99,7 @@ class Adapter:
         """Write the adapter's weights, or those given in their place, the way peft and transformers load them."""
         self._peft.save_pretrained(folder, state_dict=state_dict, save_embedding_layers=False)
 
+    @torch.no_grad()
     def load(self, folder: Path) -> None:
         """Read weights that ``save_pretrained`` wrote from an adapter of the same shape."""
         from peft import get_peft_model_state_dict

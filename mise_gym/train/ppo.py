@@ -15,7 +15,7 @@ from mise_gym.train.advantages import FloatArray, returns_to_go
 from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weights_of, with_hindsight
 from mise_gym.train.credit import Credit, CreditLevel, critic_credit, explained_variance, group_credit
 from mise_gym.train.critic import CriticKind
-from mise_gym.train.distributed import gather_objects, share, sum_gradients, total
+from mise_gym.train.distributed import share, total
 from mise_gym.train.losses import (
     CalibrationScore,
     KLEstimator,
@@ -33,7 +33,7 @@ from mise_gym.train.ranges import check_ranges
 from mise_gym.train.reading import Pass, Reading, by_episode, drift_metrics, episode_beliefs, read
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
-from mise_gym.train.sharding import clip_gradients, reshard
+from mise_gym.train.sharding import in_step, reduce_gradients, reshard
 from mise_gym.train.shards import gathered, optimizer_state_like
 
 
@@ -215,14 +215,11 @@ class PPOLearner:
     def _passes(self, sequences: Sequence[JudgedTrace], whole: list[int]) -> list[Pass]:
         """Divide this process's part of a minibatch by length, and read policy and reference as they are before the update."""
         mine = share(whole)
-        groups = token_batches([len(sequences[row].ids) for row in mine], self.policy.max_tokens_per_pass)
-        rows_of = [[mine[place] for place in group] for group in groups]
-        counted = len(rows_of)
-        stand_in = min(whole, key=lambda row: len(sequences[row].ids))  # read at the weight 0, to take part in steps and sums
-        needed = max(gather_objects(counted)) if self.policy.is_sharded else 1
-        rows_of += [[stand_in]] * (needed - counted)
+        groups = list(token_batches([len(sequences[row].ids) for row in mine], self.policy.max_tokens_per_pass))
+        stand_in = min(whole, key=lambda row: len(sequences[row].ids))
+        rows_of = in_step(self.policy, [[mine[place] for place in group] for group in groups], stand_in)
         batches = [to_batch(self.policy, [sequences[row] for row in group]) for group in rows_of]
-        weights = weights_of(batches, counted)
+        weights = weights_of(batches, len(groups))
         with torch.no_grad():
             return [
                 Pass(group, batch, read(self.policy, batch), read(self.reference, batch), weight)
@@ -265,8 +262,7 @@ class PPOLearner:
         """Add up the gradients of a minibatch's passes, and take one step of the optimiser."""
         self.optimizer.zero_grad(set_to_none=True)
         parts = [self._add_gradient(each, credit) for each in minibatch]
-        sum_gradients(self.policy.value_head.parameters() if self.policy.is_sharded else self.policy.parameters())
-        norm = clip_gradients(self.policy, self.config.max_grad_norm)
+        norm = reduce_gradients(self.policy, self.config.max_grad_norm)
         self.optimizer.step()
         whole = total(torch.stack([torch.stack(list(part.values())) for part in parts]).sum(0)).tolist()
         return {f"train/{name}": value for name, value in zip(parts[0], whole, strict=True)} | {

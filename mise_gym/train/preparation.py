@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,14 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
     """Return the policy of a run, with all of the model's weights trained and no adapter yet.
 
     Args:
-        model: A causal language model; placed in place.
+        model: A causal language model; placed in place, on the CPU if it will be sharded.
         tokenizer: Its tokenizer.
         config: The run's settings.
     """
-    place(model, config.model_config, is_trained=not config.lora.is_used)
+    settings = config.model_config
+    if settings.is_sharded:
+        settings = replace(settings, device="cpu")
+    place(model, settings, is_trained=not config.lora.is_used)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return LLMPolicy(
@@ -54,20 +58,20 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
 
 
 @contextmanager
-def adapter_for_the_warm_start(policy: LLMPolicy, config: TrainConfig) -> Iterator[None]:
-    """Train an adapter inside, if the run has one, and merge it into the model at the end.
+def ready_for_the_warm_start(policy: LLMPolicy, config: TrainConfig) -> Iterator[None]:
+    """Make the policy one that can be trained inside: with an adapter, if the run has one, and sharded, if the run is.
 
-    So the model that comes out is the warm start itself, in the type of its weights: what is saved, evaluated and later compared
-    with (``docs/decisions/0020-adapters.md``).
+    At the end the adapter is merged into the model. So the model that comes out is the warm start itself, in the type of its
+    weights: what is saved, evaluated and later compared with (``docs/decisions/0020-adapters.md``).
     """
-    if not config.lora.is_used:
-        yield
-        return
-    adapter = Adapter(policy.model, config.lora, config.seed, has_dropout=True)
+    adapter = Adapter(policy.model, config.lora, config.seed, has_dropout=True) if config.lora.is_used else None
+    if config.model_config.is_sharded:
+        shard(policy, find_device(config.model_config.device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         yield
-    adapter.merge()
+    if adapter is not None:
+        adapter.merge()
 
 
 def add_adapter(policy: LLMPolicy, config: TrainConfig, folder: Path) -> None:
@@ -87,12 +91,11 @@ def with_reference(policy: LLMPolicy, config: TrainConfig) -> Reader:
     """Return the policy as it is now, for good, and shard both if the run's weights are sharded.
 
     Args:
-        policy: The warm-started policy; of one that is to be sharded, only this process's part remains on its device.
+        policy: The warm-started policy.
         config: The run's settings.
     """
     if not config.model_config.is_sharded:
         return reference_of(policy)
-    policy.to("cpu")
     reference = reference_of(policy)
     device = find_device(config.model_config.device)
     shard(policy, device)

@@ -34,7 +34,7 @@ from mise_gym.train.model import build_tiny_model, train_tokenizer
 from mise_gym.train.players import LocalPlayers, Players, RayPlayers
 from mise_gym.train.plots import plot_reliability, plot_rewards, plot_success
 from mise_gym.train.policy import LLMPolicy, Reader
-from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, check_placement, make_policy, with_reference
+from mise_gym.train.preparation import add_adapter, check_placement, make_policy, ready_for_the_warm_start, with_reference
 from mise_gym.train.rollout import TextEnvironment, collect, draw_seeds
 from mise_gym.train.server import IN_PROCESS
 from mise_gym.train.sharding import whole
@@ -94,7 +94,7 @@ class TrainingRun:
             self.tasks.prepare(progress=self.progress)
         with self._stage("demonstrations"), main_first():
             episodes = self._demonstrations()
-        with self._stage("warm_start"), main_first():
+        with self._stage("warm_start"):
             policy = self._warm_started(episodes)
         reference = with_reference(policy, self.config)
         with closing(make_writers(self.config)) as writers:
@@ -180,20 +180,27 @@ class TrainingRun:
         return episodes
 
     def _warm_started(self, episodes: Sequence[Episode]) -> LLMPolicy:
-        """Build or load the model and prepare it, or load what was prepared before."""
-        config = self.config
+        """Load the model that is prepared; prepare it first, if that has not been done."""
         folder = self.folder / "warm_start"
-        if folder.exists():
+        is_there = folder.exists()
+        wait()  # until every process has looked
+        if is_there:
             check_folder(folder)
-        model, tokenizer = self._load(str(folder)) if folder.exists() else self._fresh_model(episodes)
-        policy = make_policy(model, tokenizer, config)
-        if not folder.exists():
-            self.metrics.rewind("warm_start", 0)
-            with adapter_for_the_warm_start(policy, config):
-                self._prepare(policy, episodes)
-            write_folder(folder, lambda aside: save_model(policy, aside))
-        add_adapter(policy, config, folder)
+        else:
+            self._make_warm_start(episodes, folder)
+            wait()
+        policy = make_policy(*self._load(str(folder)), self.config)
+        add_adapter(policy, self.config, folder)
         return policy
+
+    def _make_warm_start(self, episodes: Sequence[Episode], folder: Path) -> None:
+        self.metrics.rewind("warm_start", 0)
+        with main_first():
+            policy = make_policy(*self._fresh_model(episodes), self.config)
+        with ready_for_the_warm_start(policy, self.config):
+            self._prepare(policy, episodes)
+        weights = whole_weights(policy)
+        write_folder(folder, lambda aside: save_model(policy, aside, weights))
 
     def _fresh_model(self, episodes: Sequence[Episode]) -> tuple[Any, Any]:
         config = self.config

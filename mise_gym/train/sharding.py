@@ -5,7 +5,7 @@ step, as in playing, the weights are whole for all of the time (``whole``). What
 critic is small, and every process holds all of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mise_gym.errors import ConfigError
-from mise_gym.train.distributed import total, world_size
+from mise_gym.train.distributed import gather_objects, sum_gradients, total, world_size
 from mise_gym.train.policy import LLMPolicy, Reader
 
 
@@ -41,8 +41,8 @@ def shard(policy: LLMPolicy, device: torch.device) -> None:
     """Divide the weights of a policy's language model among the processes, in place.
 
     Every transformer block is one unit; what is outside of blocks, embeddings and output layer in the main, is another. Units are
-    put together in bfloat16 where the policy computes in it, but for the one outside of blocks. Gradients of processes are summed,
-    in float32.
+    put together in bfloat16 where the policy computes in it, but for the one outside of blocks. Gradients are summed over
+    processes, in float32.
 
     Args:
         policy: The same in every process, and not used yet; on the CPU, if it is larger than the device.
@@ -120,14 +120,33 @@ def reshard(reader: Reader) -> None:
         unit.set_reshard_after_forward(unit is not reader, recurse=False)  # the output layer is used when the trunk is done
 
 
-def clip_gradients(policy: LLMPolicy, max_norm: float) -> Tensor:
-    """Scale the gradients of a policy down to a norm, and return what the norm was; shards count as the whole that they are."""
+def in_step(policy: LLMPolicy, groups: Sequence[list[int]], stand_in: int) -> list[list[int]]:
+    """Return the groups of episodes that this process reads in passes, and groups of a stand-in behind them.
+
+    So that all processes make the same number of passes where weights are sharded, and at least one in any case, for the sum of
+    gradients needs all of them. What is read of a stand-in must get the weight 0.
+
+    Args:
+        policy: Who reads.
+        groups: This process's part of a minibatch, divided by size.
+        stand_in: An episode.
+    """
+    needed = max(gather_objects(len(groups))) if policy.is_sharded else 1
+    return [*groups, *([[stand_in]] * (needed - len(groups)))]
+
+
+def reduce_gradients(policy: LLMPolicy, max_norm: float) -> Tensor:
+    """Sum the gradients over processes, scale them down to a norm if it is larger, and return what it was.
+
+    Shards are sums already, from the backward pass; their norm is that of the whole.
+    """
     if not policy.is_sharded:
-        return torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm)
+        sum_gradients(policy.parameters())
+        return nn.utils.clip_grad_norm_(policy.parameters(), max_norm)
+    sum_gradients(policy.value_head.parameters())
     shards = [weights.grad.to_local() for weights in policy.model.parameters() if weights.grad is not None]
     loose = [weights.grad for weights in policy.value_head.parameters() if weights.grad is not None]
-    squares = total(nn.utils.get_total_norm(shards).square()) + nn.utils.get_total_norm(loose).square()
-    norm = squares.sqrt()
+    norm = (total(nn.utils.get_total_norm(shards).square()) + nn.utils.get_total_norm(loose).square()).sqrt()
     for gradient in (*shards, *loose):
         gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1))
     return norm

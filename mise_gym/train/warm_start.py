@@ -10,8 +10,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.demonstrations import GOOD_TURNS
+from mise_gym.train.distributed import share, total
 from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.ranges import check_ranges
+from mise_gym.train.sharding import in_step, reduce_gradients
 from mise_gym.types import Episode
 
 
@@ -60,7 +62,7 @@ def warm_start(
     rng: np.random.Generator,
     on_update: Callable[[int, int, dict[str, float]], None],
 ) -> None:
-    """Train the policy in place.
+    """Train the policy in place. Several processes share every batch.
 
     Args:
         policy: The policy; its critic is left alone.
@@ -80,7 +82,7 @@ def warm_start(
         start = done % updates_per_epoch * config.batch_episodes
         optimizer.zero_grad(set_to_none=True)
         losses = _add_gradients(policy, [examples[row] for row in order[start : start + config.batch_episodes]], config)
-        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        reduce_gradients(policy, 1.0)
         optimizer.step()
         schedule.step()
         on_update(done + 1, total, {f"warm_start/{name}_loss": value for name, value in losses.items()})
@@ -106,21 +108,24 @@ def _example(policy: LLMPolicy, episode: Episode) -> _Example:
 
 
 def _add_gradients(policy: LLMPolicy, examples: Sequence[_Example], config: WarmStartConfig) -> dict[str, float]:
-    """Add the gradient of the loss of some examples, in as many passes as the policy's memory wants, and return its terms."""
+    """Add the gradient of this process's part of the loss of some examples, and return the terms of all of it."""
     acted = sum(len(example.acted) for example in examples)
     counts = {
         "act": acted,
         "text": sum(len(example.ids) - 1 for example in examples) - acted,
         "judge": sum(len(example.slots) for example in examples),
     }
-    means = dict.fromkeys(counts, 0.0)
-    for rows in token_batches([len(example.ids) for example in examples], policy.max_tokens_per_pass):
+    mine = share(range(len(examples)))
+    groups = list(token_batches([len(examples[row].ids) for row in mine], policy.max_tokens_per_pass))
+    stand_in = min(range(len(examples)), key=lambda row: len(examples[row].ids))
+    means = torch.zeros(len(counts), dtype=torch.float64, device=policy.device)
+    for number, rows in enumerate(in_step(policy, [[mine[place] for place in group] for group in groups], stand_in)):
         sums = _loss_sums(policy, [examples[row] for row in rows])
-        terms = {name: sums[name] / max(1, count) for name, count in counts.items()}
+        terms = {name: sums[name] * (number < len(groups)) / max(1, count) for name, count in counts.items()}
         loss = terms["act"] + config.judge_coef * terms["judge"] + config.text_coef * terms["text"]
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        means = {name: mean + terms[name].item() for name, mean in means.items()}
-    return means
+        means += torch.stack([terms[name].detach().double() for name in counts])
+    return dict(zip(counts, total(means).tolist(), strict=True))
 
 
 def _loss_sums(policy: LLMPolicy, examples: Sequence[_Example]) -> dict[str, torch.Tensor]:

@@ -23,7 +23,7 @@ from mise_gym.train.placement import ModelConfig
 from mise_gym.train.players import LocalPlayers
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
-from mise_gym.train.preparation import adapter_for_the_warm_start, add_adapter, make_policy
+from mise_gym.train.preparation import add_adapter, make_policy, ready_for_the_warm_start
 from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.warm_start import WarmStartConfig
@@ -118,7 +118,7 @@ def test_the_reference_is_the_warm_start_and_not_the_model_it_started_from(token
     policy = make_policy(llama(len(tokenizer)), tokenizer, config)
     base = features(policy)
 
-    with adapter_for_the_warm_start(policy, config):
+    with ready_for_the_warm_start(policy, config):
         move_the_adapter(policy)
         warm_start = features(policy)
     add_adapter(policy, config, tmp_path / "warm_start")
@@ -285,7 +285,7 @@ def test_dropout_of_the_adapter_is_there_in_the_warm_start_only(tokenizer: Any, 
     config = settings(tmp_path, lora=LoRAConfig(rank=4, dropout=0.5))
     policy = make_policy(llama(len(tokenizer)), tokenizer, config)
 
-    with adapter_for_the_warm_start(policy, config):
+    with ready_for_the_warm_start(policy, config):
         move_the_adapter(policy)
         assert not torch.equal(policy.features(IDS), policy.features(IDS))
     add_adapter(policy, config, tmp_path / "warm_start")
