@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from mise_gym.errors import ConfigError
 from mise_gym.extras import require
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _HELP
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     parser.add_argument(
-        "--estimate-memory", action="store_true", help="only print how much memory the model will need, part by part"
+        "--estimate-memory",
+        type=int,
+        nargs="?",
+        const=1,
+        metavar="PROCESSES",
+        help="only print how much memory the model will need, part by part, in each of so many processes (1 if not given)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     for group, config_class in _groups(TrainConfig):
@@ -53,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
             group, _, field = name.rpartition(".")
             (settings.setdefault(group, {}) if group else settings)[field] = value
     config = from_mapping(settings)
-    if arguments.estimate_memory:
-        print(_memory_report(config))
+    if arguments.estimate_memory is not None:
+        print(_memory_report(config, arguments.estimate_memory))
         return 0
     with joined(int(os.environ.get("WORLD_SIZE", "1"))):
         summary = TrainingRun(config, progress=not arguments.quiet).run()
@@ -81,12 +87,17 @@ def _report(summary: Mapping[str, Any], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _memory_report(config: "TrainConfig") -> str:
-    """Return the memory that a run's model will need, part by part."""
+def _memory_report(config: "TrainConfig", processes: int) -> str:
+    """Return the memory that a run's model will need in each process, part by part."""
     from mise_gym.train.memory import estimate_memory, find_shape
 
+    if processes < (2 if config.model_config.is_sharded else 1):
+        raise ConfigError(
+            f"--estimate-memory is for {processes} processes, and model_config.sharding is {config.model_config.sharding!r}. "
+            "Give the number that will be started: 1 or more, and with sharded weights at least 2."
+        )
     shape = find_shape(config)
-    estimate = estimate_memory(shape, config)
+    estimate = estimate_memory(shape, config, processes)
     parts = {"all the time": estimate.always, "while playing": estimate.playing, "while updating": estimate.updating}
     lines = [f"{'':16}{shape.weights:,} weights" + (f", adapter {shape.adapter_weights:,}" if shape.adapter_weights else "")]
     lines += [f"{when:16}{name:28}{size / 1e9:9.3f} GB" for when, part in parts.items() for name, size in part.items() if size]

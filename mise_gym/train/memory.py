@@ -5,7 +5,7 @@ seen to keep for the backward pass; tests compare all of it with tensors.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -17,6 +17,7 @@ from mise_gym.train.critic import Critic
 from mise_gym.train.model import tiny_shape
 from mise_gym.train.placement import DTypeName
 from mise_gym.train.policy import MAX_LOGITS
+from mise_gym.train.sharding import blocks_of
 
 BYTES: Final[Mapping[DTypeName, int]] = {"float32": 4, "bfloat16": 2}
 
@@ -41,6 +42,8 @@ class Shape:
     """Weights of the model itself."""
     adapter_weights: int
     """Weights of its adapter; 0 without one."""
+    block_weights: int
+    """Those of the model's weights that are in transformer blocks; the others are embeddings and output layer in the main."""
     critic_weights: int
     num_layers: int
     hidden_size: int
@@ -91,6 +94,7 @@ def shape_of(model: Any, config: TrainConfig) -> Shape:
         critic = Critic(width, config.ppo.critic)
     return Shape(
         weights=sum(weights.numel() for weights in model.parameters()),
+        block_weights=sum(weights.numel() for block in blocks_of(model) for weights in block.parameters()),
         adapter_weights=sum(lora.rank * (layer.in_features + layer.out_features) for _, layer in layers),
         critic_weights=sum(weights.numel() for weights in critic.parameters()),
         num_layers=settings.num_hidden_layers,
@@ -103,30 +107,60 @@ def shape_of(model: Any, config: TrainConfig) -> Shape:
     )
 
 
-def estimate_memory(shape: Shape, config: TrainConfig) -> MemoryEstimate:
-    """Return what a run needs where the model is.
+def estimate_memory(shape: Shape, config: TrainConfig, processes: int = 1) -> MemoryEstimate:
+    """Return what a run needs where the model is, in each process.
 
     Args:
         shape: Of the model.
         config: Numbers, adapter, environments, turns and the size of a pass.
+        processes: How many share the run, and with it the environments; sharded weights too.
     """
+    config = replace(config, ppo=replace(config.ppo, num_envs=-(-config.ppo.num_envs // processes)))
     is_adapted = config.lora.is_used
+    parts = processes if config.model_config.is_sharded else 1
     stored = BYTES[config.model_config.stored_dtype(is_trained=not is_adapted)]
-    trained = (shape.adapter_weights if is_adapted else shape.weights) + shape.critic_weights
-    frozen = shape.weights if is_adapted else 0
+    trained = (shape.adapter_weights if is_adapted else shape.weights) // parts + shape.critic_weights
+    frozen = shape.weights // parts if is_adapted else 0
     return MemoryEstimate(
         always={
             "weights": frozen * stored + trained * 4,
-            "reference": 0 if is_adapted else (shape.weights + shape.critic_weights) * 4,
+            "reference": 0 if is_adapted else trained * 4,
             "gradients": trained * 4,
             "optimiser (AdamW)": trained * 8,
         },
-        playing={"cache of keys and values": cache_bytes(shape, config), "one layer at work": _reading(shape, config)},
+        playing={
+            "weights put together": gathered_bytes(shape, config) if config.model_config.is_sharded else 0,
+            "cache of keys and values": cache_bytes(shape, config),
+            "one layer at work": _reading(shape, config),
+        },
         updating={
+            "blocks put together": block_bytes(shape, config) if config.model_config.is_sharded else 0,
             "activations": activation_bytes(shape, config),
             "logits": 3 * 4 * min(MAX_LOGITS, config.model_config.max_tokens_per_pass * shape.vocab_size),
         },
     )
+
+
+def gathered_bytes(shape: Shape, config: TrainConfig) -> int:
+    """Return what sharded weights take while all are together: each once, and the largest unit twice while it is copied."""
+    blocks = (shape.block_weights + shape.adapter_weights) * BYTES[config.model_config.dtype]
+    outside = _outside_bytes(shape, config)
+    return blocks + outside + max(blocks // shape.num_layers, outside)
+
+
+def block_bytes(shape: Shape, config: TrainConfig) -> int:
+    """Return what an update puts together: two blocks, as the next one comes early, what is outside of blocks, and gradients."""
+    is_adapted = config.lora.is_used
+    block = (shape.block_weights + shape.adapter_weights) // shape.num_layers
+    trained = shape.adapter_weights // shape.num_layers if is_adapted else block
+    computed = BYTES[config.model_config.dtype]
+    outside = _outside_bytes(shape, config) * (1 if is_adapted else 2)
+    return outside + 2 * block * computed + trained * (computed + 4)  # gradients are summed in float32
+
+
+def _outside_bytes(shape: Shape, config: TrainConfig) -> int:
+    stored = config.model_config.stored_dtype(is_trained=not config.lora.is_used)
+    return (shape.weights - shape.block_weights) * BYTES[stored]
 
 
 def cache_bytes(shape: Shape, config: TrainConfig) -> int:

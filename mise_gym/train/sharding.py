@@ -54,10 +54,16 @@ def shard(policy: LLMPolicy, device: torch.device) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
+    blocks = blocks_of(policy.model)
+    if not blocks:
+        raise ConfigError(
+            f"model_config.sharding is 'fsdp', and {type(policy.model).__name__} has no blocks that could be read one by one. "
+            "Set model_config.sharding to 'none'."
+        )
     mesh = init_device_mesh(device.type, (world_size(),))
     computed_in = torch.bfloat16 if policy.computes_in_bfloat16 else None
     in_blocks = MixedPrecisionPolicy(param_dtype=computed_in, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for block in blocks_of(policy.model):
+    for block in blocks:
         fully_shard(block, mesh=mesh, mp_policy=in_blocks)
     policy.value_head.to(device)
     critic = set(policy.value_head.parameters())
@@ -73,20 +79,10 @@ def shard(policy: LLMPolicy, device: torch.device) -> None:
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """Return the transformer blocks of a language model.
-
-    Raises:
-        ConfigError: It has none that transformers could checkpoint.
-    """
+    """Return the transformer blocks of a language model: what transformers can checkpoint one by one."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    blocks = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    if not blocks:
-        raise ConfigError(
-            f"model_config.sharding is 'fsdp', and {type(model).__name__} has no blocks that could be read one by one. "
-            "Set model_config.sharding to 'none'."
-        )
-    return blocks
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 @contextmanager

@@ -166,6 +166,23 @@ def test_the_7b_recipe_fits_into_80_gigabytes_and_full_training_does_not() -> No
     assert estimates[1].peak > 150 * GB
 
 
+def test_processes_share_the_environments_and_sharded_weights_but_not_whole_ones() -> None:
+    with torch.device("meta"):
+        model = Qwen2ForCausalLM(QWEN_7B)
+    config = TrainConfig(ppo=PPOConfig(num_envs=12), model_config=ModelConfig(dtype="bfloat16"))
+    sharded = replace(config, model_config=replace(config.model_config, sharding="fsdp"))
+    shape = shape_of(model, config)
+
+    alone, whole, parts = (estimate_memory(shape, *each) for each in ((config, 1), (config, 5), (sharded, 5)))
+
+    assert whole.playing["cache of keys and values"] == alone.playing["cache of keys and values"] / 12 * 3
+    assert whole.always == alone.always
+    assert sum(parts.always.values()) < sum(alone.always.values()) / 4.9
+    outside = shape.weights - shape.block_weights
+    assert outside == 2 * 152_064 * 3584 + 3584
+    assert parts.playing["weights put together"] == 2 * shape.block_weights + 4 * outside + 4 * outside
+
+
 def test_the_peak_is_what_stays_and_the_greater_of_what_comes_and_goes() -> None:
     assert MemoryEstimate(always={"a": 3}, playing={"b": 4, "c": 1}, updating={"d": 2}).peak == 8
 

@@ -16,15 +16,17 @@ from mise_gym.rewards.judges.self_evaluation import SelfEvaluationJudge
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.adapter import Adapter, LoRAConfig
 from mise_gym.train.checkpoint import load_weights, save_model, whole_weights
+from mise_gym.train.config import TrainConfig
 from mise_gym.train.critic import Critic
 from mise_gym.train.demonstrations import GOOD_TURNS
 from mise_gym.train.distributed import is_main, wait
+from mise_gym.train.memory import estimate_memory, gathered_bytes, shape_of
 from mise_gym.train.placement import ModelConfig, place
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ppo import PPOConfig, PPOLearner
 from mise_gym.train.reference import reference_of
 from mise_gym.train.rollout import Rollout
-from mise_gym.train.sharding import blocks_of, check_sharding, shard, whole
+from mise_gym.train.sharding import check_sharding, shard, whole
 from mise_gym.train.shards import gathered, is_shard, load_whole
 from mise_gym.train.warm_start import WarmStartConfig, warm_start
 from tests.train.conftest import MakePolicy, play
@@ -163,16 +165,21 @@ def merged(policy: LLMPolicy, *, is_sharded: bool) -> dict[str, Tensor]:
 
 
 def sizes(policy: LLMPolicy, rollout: Rollout) -> dict[str, int]:
-    """Return how many numbers this process holds after an update, and how many the model has."""
+    """Return how many bytes this process holds after an update, and how many weights it has while all are together."""
     policy = copy.deepcopy(policy)
-    learner = PPOLearner(policy, divide(policy, is_sharded=True), UNEVEN, train_judge=True)
+    reference = divide(policy, is_sharded=True)
+    learner = PPOLearner(policy, reference, UNEVEN, train_judge=True)
     update(learner, rollout)
-    weights = list(policy.model.parameters())
-    moments = [learner.optimizer.state[each]["exp_avg"] for each in weights]
-    held = {"weights": weights, "gradients": [each.grad for each in weights], "moments": moments}
-    return {name: sum(each.to_local().numel() for each in part) for name, part in held.items()} | {
-        "all": sum(each.numel() for each in weights)
+    state = learner.optimizer.state
+    held: dict[str, list[Any]] = {
+        "weights": list(policy.parameters()),
+        "reference": list(reference.parameters()),  # type: ignore[attr-defined]  # a copy has some
+        "gradients": [weights.grad for weights in policy.parameters()],
+        "optimiser (AdamW)": [state[weights][name] for weights in policy.parameters() for name in ("exp_avg", "exp_avg_sq")],
     }
+    found = {name: sum((each.to_local() if is_shard(each) else each).nbytes for each in part) for name, part in held.items()}
+    with whole(policy):
+        return found | {"together": sum(weights.nbytes for weights in policy.model.parameters())}
 
 
 def play_in_shards(policy: LLMPolicy) -> Any:
@@ -281,12 +288,24 @@ def test_playing_out_of_step_gives_the_same_episodes_and_leaves_shards_behind(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["weights", "gradients", "moments"])
-def test_each_process_holds_its_half_and_no_more(both: list[dict[str, Any]], what: str) -> None:
-    held = [each["sizes"] for each in both]
+def test_each_process_holds_its_half_and_the_critic_as_estimated(both: list[dict[str, Any]], make_policy: MakePolicy) -> None:
+    config = TrainConfig(model_config=ModelConfig(sharding="fsdp"))
+    shape = shape_of(make_policy(0).model, config)
+    always = estimate_memory(shape, config, processes=2).always
 
-    assert sum(each[what] for each in held) == held[0]["all"]
-    assert max(each[what] for each in held) == pytest.approx(held[0]["all"] / 2, rel=0.01)
+    assert always["weights"] == 4 * (shape.weights / 2 + shape.critic_weights)
+    for name, size in always.items():
+        assert [each["sizes"][name] for each in both] == [pytest.approx(size, rel=0.01)] * 2, name
+        assert sum(each["sizes"][name] for each in both) == 2 * size, name
+
+
+@pytest.mark.slow
+def test_weights_that_are_put_together_take_what_is_estimated(both: list[dict[str, Any]], make_policy: MakePolicy) -> None:
+    config = TrainConfig(model_config=ModelConfig(sharding="fsdp"))
+    shape = shape_of(make_policy(0).model, config)
+
+    copied = 4 * max(shape.block_weights // shape.num_layers, shape.weights - shape.block_weights)
+    assert [each["sizes"]["together"] for each in both] == [gathered_bytes(shape, config) - copied] * 2
 
 
 def test_one_process_has_nobody_to_share_with() -> None:
@@ -294,9 +313,11 @@ def test_one_process_has_nobody_to_share_with() -> None:
         check_sharding()
 
 
-def test_a_model_without_blocks_is_refused() -> None:
+def test_a_model_without_blocks_is_refused(policy: LLMPolicy) -> None:
+    policy.model = torch.nn.Linear(2, 2)
+
     with pytest.raises(ConfigError, match="Linear has no blocks that could be read one by one"):
-        blocks_of(torch.nn.Linear(2, 2))
+        shard(policy, CPU)
 
 
 def test_whole_weights_pass_through_as_they_are(policy: LLMPolicy) -> None:
