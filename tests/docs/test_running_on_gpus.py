@@ -42,9 +42,8 @@ def test_the_file_for_all_weights_needs_the_memory_that_the_page_says(tmp_path: 
     assert main(["train", "--config", settings, "--model", str(tmp_path / "qwen"), "--estimate-memory", "8"]) == 0
 
     shown = capsys.readouterr().out
-    gigabytes = {
-        name.strip(): float(size) for name, size in re.findall(r"(?:the time|playing|updating) +(.+?) +([\d.]+) GB", shown)
-    }
+    parts = re.findall(r"(?:the time|playing|updating) +(.+?) +([\d.]+) GB", shown)
+    gigabytes = {name: float(size) for name, size in parts}
     (peak,) = re.findall(r"at most +([\d.]+) GB", shown)
     assert _row("at most, with all") == [f"{float(peak):.1f}"]
     assert _row("weights and critic in float32, an") == [f"{gigabytes['weights']:.1f}"]
@@ -52,7 +51,7 @@ def test_the_file_for_all_weights_needs_the_memory_that_the_page_says(tmp_path: 
     assert _row("reference, an eighth") == [f"{gigabytes['reference']:.1f}"]
     assert _row("weights put together") == [f"{gigabytes['weights put together']:.1f}"]
     assert _row("updating: blocks put together") == [f"{gigabytes['blocks put together']:.1f}"]
-    assert _row("activations of a pass of 4,096 tokens .* 2") == [f"{gigabytes['activations']:.1f}"]
+    assert _row("activations of the same pass") == [f"{gigabytes['activations']:.1f}"]
 
 
 def _row(name: str) -> list[str]:
