@@ -136,6 +136,7 @@ class Checkpoints:
     def load(self, folder: Path, policy: LLMPolicy) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put a checkpoint's weights into ``policy`` and return its other tensors and its state."""
         load_weights(policy, folder / "model")
+        # generators must be on the CPU; what is whole in the file and a shard here is not read whole
         tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True, mmap=policy.is_sharded)
         policy.value_head.load_state_dict(tensors.pop("value_head"))
         return tensors, json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -150,9 +151,9 @@ class Checkpoints:
 
 
 def whole_weights(policy: LLMPolicy) -> dict[str, Tensor]:
-    """Return the weights that training changes, on the CPU where they were sharded; all processes must call it.
+    """Return the weights of the model, or of the adapter that is trained in its place, for the main process to write.
 
-    Those of the model, or of the adapter that is trained in its place.
+    All processes must call it. Sharded ones are put together on the CPU of the main process; see ``shards.gathered``.
     """
     return gathered((policy.adapter or policy.model).state_dict(keep_vars=True))
 

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from mise_gym.errors import ConfigError
-from mise_gym.llm.batching import token_batches
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.advantages import FloatArray, returns_to_go
 from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weights_of, with_hindsight
 from mise_gym.train.credit import Credit, CreditLevel, critic_credit, explained_variance, group_credit
 from mise_gym.train.critic import CriticKind
-from mise_gym.train.distributed import share, total
+from mise_gym.train.distributed import total
 from mise_gym.train.losses import (
     CalibrationScore,
     KLEstimator,
@@ -33,7 +32,7 @@ from mise_gym.train.ranges import check_ranges
 from mise_gym.train.reading import Pass, Reading, by_episode, drift_metrics, episode_beliefs, read
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
-from mise_gym.train.sharding import in_step, reduce_gradients, reshard
+from mise_gym.train.sharding import passes_of, reduce_gradients, reshard
 from mise_gym.train.shards import gathered, optimizer_state_like
 
 
@@ -214,12 +213,9 @@ class PPOLearner:
 
     def _passes(self, sequences: Sequence[JudgedTrace], whole: list[int]) -> list[Pass]:
         """Divide this process's part of a minibatch by length, and read policy and reference as they are before the update."""
-        mine = share(whole)
-        groups = list(token_batches([len(sequences[row].ids) for row in mine], self.policy.max_tokens_per_pass))
-        stand_in = min(whole, key=lambda row: len(sequences[row].ids))
-        rows_of = in_step(self.policy, [[mine[place] for place in group] for group in groups], stand_in)
-        batches = [to_batch(self.policy, [sequences[row] for row in group]) for group in rows_of]
-        weights = weights_of(batches, len(groups))
+        rows_of, counted = passes_of(self.policy, whole, [len(sequence.ids) for sequence in sequences])
+        batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in rows_of]
+        weights = weights_of(batches, counted)
         with torch.no_grad():
             return [
                 Pass(group, batch, read(self.policy, batch), read(self.reference, batch), weight)

@@ -94,11 +94,9 @@ def with_reference(policy: LLMPolicy, config: TrainConfig) -> Reader:
         policy: The warm-started policy.
         config: The run's settings.
     """
-    if not config.model_config.is_sharded:
-        return reference_of(policy)
     reference = reference_of(policy)
-    device = find_device(config.model_config.device)
-    shard(policy, device)
-    if isinstance(reference, LLMPolicy):
-        shard(reference, device)
+    if config.model_config.is_sharded:
+        for each in (policy, reference):
+            if isinstance(each, LLMPolicy):  # an adapter that is switched off has no weights of its own
+                shard(each, find_device(config.model_config.device))
     return reference

@@ -3,6 +3,7 @@
 games -> demonstrations -> warm start -> evaluation before -> PPO -> evaluation after -> pictures and summary
 """
 
+import gc
 import json
 import logging
 import resource
@@ -48,7 +49,12 @@ from mise_gym.types import Episode
 logger = logging.getLogger(__name__)
 
 FREE_TO_CHANGE: Final = {
-    *("run_dir", "threads", "rollout_backend", "rollout_workers", "tensorboard", "wandb_project"),
+    "run_dir",
+    "threads",
+    "rollout_backend",
+    "rollout_workers",
+    "tensorboard",
+    "wandb_project",
     "model_config.sharding",
 }
 """Settings that another call on the same folder may choose anew: they change nothing that the run finds out."""
@@ -188,6 +194,7 @@ class TrainingRun:
             check_folder(folder)
         else:
             self._make_warm_start(episodes, folder)
+            gc.collect()  # a sharded model, and a learning-rate schedule, hold on to themselves and to the device's memory
             wait()
         policy = make_policy(*self._load(str(folder)), self.config)
         add_adapter(policy, self.config, folder)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mise_gym.errors import ConfigError
-from mise_gym.train.distributed import gather_objects, sum_gradients, total, world_size
+from mise_gym.llm.batching import token_batches
+from mise_gym.train.distributed import gather_objects, share, sum_gradients, total, world_size
 from mise_gym.train.policy import LLMPolicy, Reader
 
 
@@ -79,10 +80,9 @@ def shard(policy: LLMPolicy, device: torch.device) -> None:
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """Return the transformer blocks of a language model: what transformers can checkpoint one by one."""
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    """Return the transformer blocks of a language model: the list of modules with the most weights; none if it has no list."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=lambda blocks: sum(weights.numel() for weights in blocks.parameters()), default=nn.ModuleList()))
 
 
 @contextmanager
@@ -116,19 +116,26 @@ def reshard(reader: Reader) -> None:
         unit.set_reshard_after_forward(unit is not reader, recurse=False)  # the output layer is used when the trunk is done
 
 
-def in_step(policy: LLMPolicy, groups: Sequence[list[int]], stand_in: int) -> list[list[int]]:
-    """Return the groups of episodes that this process reads in passes, and groups of a stand-in behind them.
+def passes_of(policy: LLMPolicy, rows: Sequence[int], lengths: Sequence[int]) -> tuple[list[list[int]], int]:
+    """Divide this process's share of a minibatch into what goes through the model together.
 
-    So that all processes make the same number of passes where weights are sharded, and at least one in any case, for the sum of
-    gradients needs all of them. What is read of a stand-in must get the weight 0.
+    Stand-ins make up for what a process has less than others: where weights are sharded all must make the same number of passes,
+    and one in any case, for the sum of gradients needs everybody. What is read of a stand-in must get the weight 0.
 
     Args:
         policy: Who reads.
-        groups: This process's part of a minibatch, divided by size.
-        stand_in: An episode.
+        rows: Episodes of the whole minibatch.
+        lengths: Tokens of each episode that there is.
+
+    Returns:
+        Episodes of each pass, and how many of the passes count; the stand-ins are behind them.
     """
-    needed = max(gather_objects(len(groups))) if policy.is_sharded else 1
-    return [*groups, *([[stand_in]] * (needed - len(groups)))]
+    mine = share(rows)
+    groups = token_batches([lengths[row] for row in mine], policy.max_tokens_per_pass)
+    passes = [[mine[place] for place in group] for group in groups]
+    needed = max(gather_objects(len(passes))) if policy.is_sharded else 1
+    stand_in = min(rows, key=lambda row: lengths[row])
+    return [*passes, *([[stand_in]] * (needed - len(passes)))], len(passes)
 
 
 def reduce_gradients(policy: LLMPolicy, max_norm: float) -> Tensor:
@@ -143,8 +150,9 @@ def reduce_gradients(policy: LLMPolicy, max_norm: float) -> Tensor:
     shards = [weights.grad.to_local() for weights in policy.model.parameters() if weights.grad is not None]
     loose = [weights.grad for weights in policy.value_head.parameters() if weights.grad is not None]
     norm = (total(nn.utils.get_total_norm(shards).square()) + nn.utils.get_total_norm(loose).square()).sqrt()
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1)  # as clip_grad_norm_ has it
     for gradient in (*shards, *loose):
-        gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1))
+        gradient.mul_(factor)
     return norm
 
 

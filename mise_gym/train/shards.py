@@ -6,13 +6,17 @@ Files hold whole tensors only, so that a run may go on in any number of processe
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from mise_gym.train.distributed import is_main
 
 
 def gathered(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a nested state in which shards are put together, on the CPU; what is not sharded is left as it is.
+    """Return a nested state in which shards are put together, on the CPU of the main process.
 
-    All processes must call it. Weights that are one object, as tied ones in ``state_dict(keep_vars=True)``, remain one.
+    All processes must call it, and the others get empty tensors in the place of shards. What is not sharded is left as it is.
+    Weights that are one object, as tied ones in ``state_dict(keep_vars=True)``, remain one.
     """
     put_together: dict[int, Tensor] = {}
 
@@ -22,7 +26,8 @@ def gathered(state: Mapping[str, Any]) -> dict[str, Any]:
         if not is_shard(value):
             return value.detach() if isinstance(value, Tensor) else value
         if id(value) not in put_together:
-            put_together[id(value)] = value.detach().full_tensor().cpu()
+            together = value.detach().full_tensor()
+            put_together[id(value)] = together.cpu() if is_main() else torch.empty(0)
         return put_together[id(value)]
 
     return {name: gather(value) for name, value in state.items()}

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mise_gym.llm.batching import pad, token_batches
+from mise_gym.llm.batching import pad
 from mise_gym.train.demonstrations import GOOD_TURNS
-from mise_gym.train.distributed import share, total
+from mise_gym.train.distributed import total
 from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.ranges import check_ranges
-from mise_gym.train.sharding import in_step, reduce_gradients
+from mise_gym.train.sharding import passes_of, reduce_gradients
 from mise_gym.types import Episode
 
 
@@ -115,13 +115,11 @@ def _add_gradients(policy: LLMPolicy, examples: Sequence[_Example], config: Warm
         "text": sum(len(example.ids) - 1 for example in examples) - acted,
         "judge": sum(len(example.slots) for example in examples),
     }
-    mine = share(range(len(examples)))
-    groups = list(token_batches([len(examples[row].ids) for row in mine], policy.max_tokens_per_pass))
-    stand_in = min(range(len(examples)), key=lambda row: len(examples[row].ids))
+    passes, counted = passes_of(policy, range(len(examples)), [len(example.ids) for example in examples])
     means = torch.zeros(len(counts), dtype=torch.float64, device=policy.device)
-    for number, rows in enumerate(in_step(policy, [[mine[place] for place in group] for group in groups], stand_in)):
+    for number, rows in enumerate(passes):
         sums = _loss_sums(policy, [examples[row] for row in rows])
-        terms = {name: sums[name] * (number < len(groups)) / max(1, count) for name, count in counts.items()}
+        terms = {name: sums[name] * (number < counted) / max(1, count) for name, count in counts.items()}
         loss = terms["act"] + config.judge_coef * terms["judge"] + config.text_coef * terms["text"]
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         means += torch.stack([terms[name].detach().double() for name in counts])

@@ -60,6 +60,12 @@ def compute_in_bfloat16(policy: LLMPolicy) -> None:
     policy.computes_in_bfloat16 = True
 
 
+def adapt_in_bfloat16(policy: LLMPolicy) -> None:
+    place(policy.model, ModelConfig(device="cpu", dtype="bfloat16"), is_trained=False)
+    adapt(policy)
+    compute_in_bfloat16(policy)
+
+
 def give_a_critic_of_its_own(policy: LLMPolicy) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -70,6 +76,7 @@ def leave_alone(policy: LLMPolicy) -> None:
     pass
 
 
+CAREFUL = replace(UNEVEN, num_epochs=1, learning_rate=1e-5)
 CASES: Mapping[str, tuple[Callable[[LLMPolicy], None], PPOConfig]] = {
     "empty shares": (leave_alone, UNEVEN),
     "all that adapts": (leave_alone, ADAPTING),
@@ -78,8 +85,10 @@ CASES: Mapping[str, tuple[Callable[[LLMPolicy], None], PPOConfig]] = {
     "separate critic": (give_a_critic_of_its_own, UNEVEN),
     "gradient checkpointing": (checkpoint_activations, UNEVEN),
     "unequal numbers of passes": (read_in_small_passes, UNEVEN),
-    "bfloat16": (compute_in_bfloat16, replace(UNEVEN, num_epochs=1, learning_rate=1e-5)),
+    "bfloat16": (compute_in_bfloat16, CAREFUL),
+    "adapter in bfloat16": (adapt_in_bfloat16, CAREFUL),
 }
+ROUNDED = ["bfloat16", "adapter in bfloat16"]
 
 
 def changed(policy: LLMPolicy, change: Callable[[LLMPolicy], None]) -> LLMPolicy:
@@ -223,7 +232,7 @@ def assert_near(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], atol: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in CASES if case != "bfloat16"])
+@pytest.mark.parametrize("case", [case for case in CASES if case not in ROUNDED])
 def test_two_processes_with_half_of_the_weights_learn_what_one_learns_with_all(
     both: list[dict[str, Any]], make_policy: MakePolicy, rollout: Rollout, case: str
 ) -> None:
@@ -237,13 +246,13 @@ def test_two_processes_with_half_of_the_weights_learn_what_one_learns_with_all(
 
 
 @pytest.mark.slow
-def test_shards_are_kept_in_float32_and_compute_in_bfloat16_as_whole_weights_do(
-    both: list[dict[str, Any]], make_policy: MakePolicy, rollout: Rollout
+@pytest.mark.parametrize("case", ROUNDED)
+def test_shards_are_kept_as_whole_weights_are_and_compute_in_bfloat16_as_they_do(
+    both: list[dict[str, Any]], make_policy: MakePolicy, rollout: Rollout, case: str
 ) -> None:
-    (weights, found), (_, expected) = both[0]["bfloat16"], learn(make_policy(0), rollout, "bfloat16", is_sharded=False)
-    in_float32, _ = both[0]["empty shares"]
+    (weights, found), (expected_weights, expected) = both[0][case], learn(make_policy(0), rollout, case, is_sharded=False)
 
-    assert {each.dtype for each in weights.values()} == {each.dtype for each in in_float32.values()} == {torch.float32}
+    assert {name: each.dtype for name, each in weights.items()} == {name: each.dtype for name, each in expected_weights.items()}
     for name in ("policy_loss", "value_loss", "entropy", "calibration_reward", "gradient_norm"):
         assert found[0][f"train/{name}"] == pytest.approx(expected[0][f"train/{name}"], rel=0.02, abs=0.005), name
 
