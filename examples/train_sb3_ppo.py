@@ -181,7 +181,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
     )
     parser.add_argument("--turns", type=int, default=20 * ROLLOUT, help="turns per agent (default: %(default)s)")
     parser.add_argument(
-        "--arms", nargs="+", choices=list(ARMS), default=["sparse", "MISE"], help="rewards (default: sparse MISE)"
+        "--arms",
+        nargs="+",
+        choices=list(ARMS),
+        default=list(ARMS),
+        help="rewards, the first of which the others are compared with (default: all)",
     )
     parser.add_argument("--jobs", type=int, default=2, help="agents trained at a time, one core each (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/sb3"), help="folder of results per seed (default: %(default)s)")
