@@ -27,7 +27,7 @@ def run_in_processes(count: int, folder: Path, function: Callable[..., Any], *ar
         )
         for rank in range(count)
     ]
-    assert [process.wait(timeout=120) for process in processes] == [0] * count
+    assert [process.wait(timeout=300) for process in processes] == [0] * count
     return [pickle.loads((folder / f"result-{rank}.pickle").read_bytes()) for rank in range(count)]
 
 
