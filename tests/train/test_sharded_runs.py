@@ -1,7 +1,6 @@
 """Whole runs with sharded weights, started the way users start them: they find and write what a run in one process does."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from tests.train.tiny_run import tiny_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
-MakeRun = Callable[[Path], TrainConfig]
-
 
 def whole_run(folder: Path) -> TrainConfig:
     return tiny_run(folder, iterations=2)
@@ -27,10 +24,10 @@ def whole_run(folder: Path) -> TrainConfig:
 def adapted_run(folder: Path) -> TrainConfig:
     return tiny_run(
         folder,
-        iterations=1,
+        iterations=2,
         lora=LoRAConfig(rank=3),
         model_config=ModelConfig(max_tokens_per_pass=600),
-        evaluation=EvaluationConfig(every=1, episodes=3),
+        evaluation=EvaluationConfig(every=2, episodes=3),
     )
 
 
@@ -47,8 +44,8 @@ def in_shards(config: TrainConfig) -> Path:
 def stopped_after_the_first_iteration(run: Path, folder: Path) -> Path:
     """Return a copy of a run of two iterations as it was when the first was done."""
     shutil.copytree(run, folder)
-    for name in ("model", "checkpoints/iteration-00002"):
-        shutil.rmtree(folder / name)
+    for name in ("model", "best", "checkpoints/iteration-00002"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     for path in (*folder.glob("heldout_after_*"), folder / "summary.json"):
         path.unlink()
     return folder
@@ -78,15 +75,13 @@ def test_a_run_that_was_stopped_in_shards_goes_on_in_one_process(alone: Path, sh
     assert differences(repeatable(folder), repeatable(alone)) == []
 
 
-def test_a_run_that_was_stopped_in_one_process_goes_on_in_shards(alone: Path, tmp_path: Path) -> None:
+def test_a_run_with_an_adapter_that_was_stopped_in_one_process_goes_on_in_shards_from_a_warm_start_made_in_shards(
+    tmp_path: Path,
+) -> None:
+    alone = in_one_process(adapted_run(tmp_path / "alone"))
     folder = stopped_after_the_first_iteration(alone, tmp_path / "run")
+    shutil.rmtree(folder / "warm_start")
 
-    in_shards(whole_run(folder))
+    in_shards(adapted_run(folder))
 
     assert differences(repeatable(folder), repeatable(alone)) == []
-
-
-def test_a_run_in_shards_that_trains_an_adapter_and_keeps_the_best_finds_what_one_in_one_process_does(tmp_path: Path) -> None:
-    folders = [start(adapted_run(tmp_path / start.__name__)) for start in (in_shards, in_one_process)]
-
-    assert differences(*(repeatable(folder) for folder in folders)) == []
