@@ -17,7 +17,7 @@ from mise_gym.train.critic import Critic
 from mise_gym.train.model import tiny_shape
 from mise_gym.train.placement import DTypeName
 from mise_gym.train.policy import MAX_LOGITS
-from mise_gym.train.sharding import blocks_of
+from mise_gym.train.sharding import blocks_of, count_weights
 
 BYTES: Final[Mapping[DTypeName, int]] = {"float32": 4, "bfloat16": 2}
 
@@ -94,7 +94,7 @@ def shape_of(model: Any, config: TrainConfig) -> Shape:
         critic = Critic(width, config.ppo.critic)
     return Shape(
         weights=sum(weights.numel() for weights in model.parameters()),
-        block_weights=sum(weights.numel() for block in blocks_of(model) for weights in block.parameters()),
+        block_weights=count_weights(blocks_of(model)),
         adapter_weights=sum(lora.rank * (layer.in_features + layer.out_features) for _, layer in layers),
         critic_weights=sum(weights.numel() for weights in critic.parameters()),
         num_layers=settings.num_hidden_layers,

@@ -81,8 +81,13 @@ def shard(policy: LLMPolicy, device: torch.device) -> None:
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
     """Return the transformer blocks of a language model: the list of modules with the most weights; none if it has no list."""
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=lambda blocks: sum(weights.numel() for weights in blocks.parameters()), default=nn.ModuleList()))
+    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=count_weights, default=[])
+
+
+def count_weights(modules: Sequence[nn.Module]) -> int:
+    """Return how many weights are in some modules."""
+    return sum(weights.numel() for module in modules for weights in module.parameters())
 
 
 @contextmanager

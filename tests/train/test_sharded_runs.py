@@ -84,4 +84,7 @@ def test_a_run_with_an_adapter_that_was_stopped_in_one_process_goes_on_in_shards
 
     in_shards(adapted_run(folder))
 
-    assert differences(repeatable(folder), repeatable(alone)) == []
+    ours, theirs = repeatable(folder), repeatable(alone)
+    for found in (ours, theirs):  # the warm start was written down again, after the first iteration
+        found["metrics"].sort(key=lambda record: (record["stage"], record["step"]))
+    assert differences(ours, theirs) == []
