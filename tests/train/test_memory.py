@@ -213,3 +213,10 @@ def test_a_model_without_a_configuration_is_refused(tmp_path: Path, capsys: pyte
     error = capsys.readouterr().err
     assert "Cannot read the configuration of the model" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("processes", [[], ["1"], ["0"]])
+def test_sharded_weights_of_one_process_are_not_estimated(capsys: pytest.CaptureFixture[str], processes: list[str]) -> None:
+    assert main(["train", "--model-config.sharding", "fsdp", "--estimate-memory", *processes]) == 2
+
+    assert "Give the number that will be started: 1 or more, and with sharded weights at least 2." in capsys.readouterr().err
