@@ -53,10 +53,6 @@ class Reader(Protocol):
         """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
         ...
 
-    def values(self, features: Tensor, states: Places) -> Tensor:
-        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``."""
-        ...
-
 
 class LLMPolicy(nn.Module):
     """A language model with a critic on its features.
@@ -108,6 +104,11 @@ class LLMPolicy(nn.Module):
         """Longest sequence that the model can read, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", None) or 1_000_000)
 
+    @property
+    def rows_of_logits(self) -> int:
+        """How many rows of logits of the whole vocabulary may be in memory at a time, by ``MAX_LOGITS``."""
+        return max(1, MAX_LOGITS // int(self.model.get_output_embeddings().out_features))
+
     def features(self, ids: Tensor) -> Tensor:
         """Return the last hidden states of right-padded sequences. Shape ``(B, S)`` -> ``(B, S, D)``.
 
@@ -141,10 +142,9 @@ class LLMPolicy(nn.Module):
         Returns:
             Shape ``(N,)``.
         """
-        rows = max(1, MAX_LOGITS // self.model.get_output_embeddings().out_features)
-        if len(targets) <= rows:
+        if len(targets) <= self.rows_of_logits:
             return self._token_losses(features, targets)
-        parts = zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
+        parts = zip(torch.split(features, self.rows_of_logits), torch.split(targets, self.rows_of_logits), strict=True)
         return torch.cat([checkpoint(self._token_losses, *part, use_reentrant=False) for part in parts])
 
     def _token_losses(self, features: Tensor, targets: Tensor) -> Tensor:

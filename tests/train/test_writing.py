@@ -18,7 +18,7 @@ from mise_gym.train.forms import Forms
 from mise_gym.train.metrics import rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
-from mise_gym.train.reading import read
+from mise_gym.train.reading import read_logprobs
 from mise_gym.train.rescoring import rescored
 from mise_gym.train.rollout import Rollout, collect
 from mise_gym.train.text import WRITTEN
@@ -73,7 +73,7 @@ def learner_logprobs(policy: LLMPolicy, rollout: Rollout) -> tuple[torch.Tensor,
     sequences = [with_hindsight(policy, e, t) for e, t in zip(rollout.episodes, rollout.traces, strict=True)]
     batch = to_batch(policy, sequences)
     with torch.no_grad():
-        return read(policy, batch).logprobs.gather(1, batch.choices[:, None]).squeeze(1), batch.old_logprobs
+        return read_logprobs(policy, batch), batch.old_logprobs
 
 
 def test_the_world_exercises_turns_of_different_lengths_and_rows_that_finish_early(played: tuple[LLMPolicy, Rollout]) -> None:
