@@ -119,9 +119,7 @@ def update(policy: LLMPolicy, rollout: Rollout, config: PPOConfig = EVERYTHING) 
 
 
 @pytest.mark.parametrize("kind", ["open", "both"])
-def test_no_more_rows_of_logits_are_in_memory_than_may_be(
-    policy: LLMPolicy, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_no_more_rows_of_logits_are_in_memory_than_may_be(policy: LLMPolicy, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     vocabulary, at_once = policy.model.config.vocab_size, 2 * policy.model.config.hidden_size  # weights transposed are as wide
     monkeypatch.setattr(policy_module, "MAX_LOGITS", at_once * vocabulary)
     rollout = play(policy, kind)

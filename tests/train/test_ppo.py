@@ -325,7 +325,8 @@ def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(
     with torch.no_grad():
         features = (each.features(batch.ids)[batch.decisions.rows, batch.decisions.columns] for each in (policy, reference))
         logprobs, ref_logprobs = (
-            each.allowed_logits(own, batch.allowed).log_softmax(-1) for each, own in zip((policy, reference), features, strict=True)
+            each.allowed_logits(own, batch.allowed).log_softmax(-1)
+            for each, own in zip((policy, reference), features, strict=True)
         )
     penalties = 0.3 * reference_kl(logprobs, ref_logprobs, batch.choices, estimator="exact")
     of_turns = np.split(
