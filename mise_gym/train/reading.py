@@ -67,8 +67,13 @@ def read(policy: LLMPolicy, batch: Batch, anchor: Anchor, estimator: KLEstimator
     features = policy.features(batch.ids)
     at_decisions = features[batch.decisions.rows, batch.decisions.columns]
     compare = partial(_compared, policy, anchor.reference, estimator)
+    logprobs, entropies, reference_kls = in_parts(
+        compare, policy.rows_of_logits, batch.allowed, batch.choices, at_decisions, anchor.features
+    )
     return Reading(
-        *in_parts(compare, policy.rows_of_logits, batch.allowed, batch.choices, at_decisions, anchor.features),
+        logprobs,
+        entropies,
+        reference_kls,
         policy.values(features, batch.states),
         policy.score_logits(features[batch.slots.rows, batch.slots.columns]),
     )

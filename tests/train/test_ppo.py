@@ -74,6 +74,12 @@ def logprob_of(policy: LLMPolicy, rollout: Rollout, row: int) -> float:
     return float(read_logprobs(policy, batch).sum())
 
 
+def table_of(policy: LLMPolicy, batch: Batch) -> Tensor:
+    """Return the log-probabilities of all allowed tokens. Shape ``(N, A)``."""
+    features = policy.features(batch.ids)[batch.decisions.rows, batch.decisions.columns]
+    return policy.allowed_logits(features, batch.allowed).log_softmax(-1)
+
+
 @torch.no_grad()
 def beliefs_of(policy: LLMPolicy, rollout: Rollout) -> Tensor:
     batch = whole_batch(policy, rollout)
@@ -87,8 +93,7 @@ def outcomes_of(rollout: Rollout) -> Tensor:
 def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy, rollout: Rollout) -> None:
     batch = whole_batch(policy, rollout)
 
-    features = policy.features(batch.ids)[batch.decisions.rows, batch.decisions.columns]
-    probs = policy.allowed_logits(features, batch.allowed).softmax(-1)
+    probs = table_of(policy, batch).exp()
 
     assert torch.allclose(probs.sum(-1), torch.ones(len(probs)))
     assert (probs[batch.allowed < 0] == 0).all()
@@ -323,11 +328,7 @@ def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(
     reference = make_policy(1)
     batch = whole_batch(policy, rollout)
     with torch.no_grad():
-        features = (each.features(batch.ids)[batch.decisions.rows, batch.decisions.columns] for each in (policy, reference))
-        logprobs, ref_logprobs = (
-            each.allowed_logits(own, batch.allowed).log_softmax(-1)
-            for each, own in zip((policy, reference), features, strict=True)
-        )
+        logprobs, ref_logprobs = (table_of(each, batch) for each in (policy, reference))
     penalties = 0.3 * reference_kl(logprobs, ref_logprobs, batch.choices, estimator="exact")
     of_turns = np.split(
         np.bincount(batch.decision_steps, penalties), np.cumsum([len(episode) for episode in rollout.episodes])[:-1]
