@@ -15,6 +15,7 @@ from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.choices import OPEN, limit
 from mise_gym.train.critic import Critic, CriticKind
+from mise_gym.train.frame import ChatTemplate
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
 
@@ -66,9 +67,10 @@ class LLMPolicy(nn.Module):
             the logits of actions are float32 in any case.
         max_tokens_per_pass: Most tokens, padding included, that ``self_evaluate`` and the learners read at once.
         thinking: Whether it thinks before it acts.
+        chat_template: Whether episodes are conversations, as for ``EpisodeText``.
     """
 
-    def __init__(  # noqa: PLR0913  # the last three are keyword-only
+    def __init__(  # noqa: PLR0913  # the last four are keyword-only
         self,
         model: Any,
         tokenizer: Any,
@@ -78,6 +80,7 @@ class LLMPolicy(nn.Module):
         computes_in_bfloat16: bool = False,
         max_tokens_per_pass: int = 4096,
         thinking: bool = False,
+        chat_template: ChatTemplate = "auto",
     ) -> None:
         super().__init__()
         self.model = model
@@ -86,7 +89,7 @@ class LLMPolicy(nn.Module):
         self.computes_in_bfloat16 = computes_in_bfloat16
         self.max_tokens_per_pass = max_tokens_per_pass
         self.tokenizer = tokenizer
-        self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
+        self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking, chat_template=chat_template)
         self.value_head = Critic(model.get_input_embeddings().embedding_dim, critic).to(self.device)
 
     @property
@@ -206,8 +209,8 @@ class LLMPolicy(nn.Module):
         """Return an episode's token ids with the hindsight questions behind it, and the positions of their slots."""
         turns = episode.transitions
         ids = self.text.opening(episode.task, turns[0].observation)
-        for turn, written in zip(turns, self.text.written(episode), strict=True):
+        for left, turn, written in zip(range(len(turns))[::-1], turns, self.text.written(episode), strict=True):
             ids += written
-            ids += self.text.observation(turn.next_observation)
+            ids += self.text.observation(turn.next_observation, is_last=not left)
         questions = self.text.hindsight([turn.action for turn in turns])
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]

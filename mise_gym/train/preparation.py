@@ -46,6 +46,7 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
             computes_in_bfloat16=config.model_config.dtype == "bfloat16",
             max_tokens_per_pass=config.model_config.max_tokens_per_pass,
             thinking=config.thinking,
+            chat_template=config.chat_template,
         )
 
 
