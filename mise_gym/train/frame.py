@@ -24,7 +24,7 @@ HINDSIGHT_QUESTION: Final = (
     "\n\nThe attempt is over. Looking back, was each action good or bad? Answer with a line for each, like this: look : good"
 )
 
-TODAY: Final = datetime(2025, 1, 1, tzinfo=UTC)
+TODAY: Final = {f"%{letter}": datetime(2025, 1, 1, tzinfo=UTC).strftime(f"%{letter}") for letter in "aAbBdFHIjmMpSyY"}
 """What templates are told that ask for the date: a run that goes on tomorrow has to write what it wrote today."""
 
 _OBSERVATIONS: Final = tuple(f"This is observation {turn}." for turn in range(3))
@@ -173,8 +173,14 @@ def _render(tokenizer: Any, rounds: int) -> str:
     messages = [{"role": "user", "content": _OBSERVATIONS[0]}]
     for action, observation in zip(_ACTIONS, _OBSERVATIONS[1:rounds], strict=False):
         messages += [{"role": "assistant", "content": action}, {"role": "user", "content": observation}]
+    date = "{{ format" + "".join(f" | replace({code!r}, {words!r})" for code, words in TODAY.items()) + " }}"
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, strftime_now=TODAY.strftime)
+        text = tokenizer.apply_chat_template(
+            messages,
+            chat_template=f"{{% macro strftime_now(format) %}}{date}{{% endmacro %}}{tokenizer.get_chat_template()}",
+            tokenize=False,
+            add_generation_prompt=True,
+        )
     except (TemplateError, ValueError, TypeError) as error:
         raise ConfigError(f"The model's chat template cannot be rendered: {error}. {_WAY_OUT}") from error
     return str(text)
