@@ -183,6 +183,12 @@ class TrainConfig:
                 "admissible commands. Give --decoding free too, or leave the generator in-process."
             )
 
+        if self.rollout_backend == "ray":
+            raise ConfigError(
+                f"Workers of Ray write actions themselves, and the generator is {self.generator!r}. "
+                "Leave out --rollout-backend, or --generator."
+            )
+
     def to_json(self) -> str:
         """Return the whole configuration as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1, default=str)

@@ -133,7 +133,7 @@ class LLMPolicy(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits of the whole vocabulary. Shape ``(N, D)`` -> ``(N, V)``; computed as the transformer computes."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.computes_in_bfloat16):
-            return self.model.get_output_embeddings()(features).float()  # type: ignore[no-any-return]
+            return self._capped(self.model.get_output_embeddings()(features).float())
 
     def token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of next tokens in nats, with at most ``MAX_LOGITS`` logits in memory at a time.
@@ -180,7 +180,12 @@ class LLMPolicy(nn.Module):
 
     def _logits_of(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply rows of the output layer in float32: rounded to bfloat16, a logit of 20 would be off by up to 0.06."""
-        return nn.functional.linear(features.float(), weight.float(), None if bias is None else bias.float())
+        return self._capped(nn.functional.linear(features.float(), weight.float(), None if bias is None else bias.float()))
+
+    def _capped(self, logits: Tensor) -> Tensor:
+        """Bend logits to below the cap of a model that has one (Gemma 2), as its own forward pass does."""
+        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def values(self, features: Tensor, states: Places) -> Tensor:
         """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``; no gradient reaches the trunk."""
