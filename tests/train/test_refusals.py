@@ -14,10 +14,10 @@ from mise_gym.train.config import TrainConfig
 from mise_gym.train.forms import Forms
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.preparation import make_policy
-from mise_gym.train.run import TrainingRun
 from tests.train.process_job import run_in_processes
 from tests.train.speller import play_by
 from tests.train.test_writing import learner_logprobs
+from tests.train.tiny_run import refusals, tiny_run
 
 SIZES = {
     "hidden_size": 16,
@@ -27,6 +27,9 @@ SIZES = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 512,
     "initializer_range": 0.5,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
 }
 IDS = torch.tensor([[5, 6, 7, 8, 9]])
 
@@ -97,26 +100,16 @@ def test_a_model_that_scales_its_logits_is_refused(tokenizer: Any, model_class: 
         make_policy(model_class(config), tokenizer, TrainConfig())
 
 
-def refusals(folder: Path, *settings: dict[str, Any]) -> list[str]:
-    """Begin runs that cannot be, and return what was said."""
-    messages = []
-    for number, each in enumerate(settings):
-        with pytest.raises(ConfigError) as refused:
-            TrainingRun(TrainConfig(run_dir=folder / str(number), **each))
-        messages.append(str(refused.value))
-    return messages
-
-
 @pytest.mark.slow
 @pytest.mark.integration
 def test_several_processes_are_refused_with_workers_and_with_a_server(tmp_path: Path) -> None:
-    server = {"generator": "http://127.0.0.1:8000/v1", "decoding": "free"}
+    ways = [{"rollout_backend": "ray"}, {"generator": "http://127.0.0.1:8000/v1", "decoding": "free"}]
 
-    told = run_in_processes(2, tmp_path, refusals, tmp_path / "runs", {"rollout_backend": "ray"}, server)
+    told = run_in_processes(2, tmp_path, refusals, [tiny_run(tmp_path / "run", **way) for way in ways])
 
     sentence = (
         "2 processes share this run, and each of them plays and writes for itself. "
         "Leave out --rollout-backend and --generator, or the launcher."
     )
     assert told == [[sentence, sentence]] * 2
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "run").exists()
