@@ -181,7 +181,7 @@ def _render(tokenizer: Any, rounds: int) -> str:
             tokenize=False,
             add_generation_prompt=True,
         )
-    except (TemplateError, ValueError, TypeError) as error:
+    except (TemplateError, ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"The model's chat template cannot be rendered: {error}. {_WAY_OUT}") from error
     return str(text)
 
