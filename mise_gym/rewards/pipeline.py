@@ -151,22 +151,29 @@ class RewardPipeline:
             )
 
     def _breakdown(self, episode: Episode, result: JudgeResult, turns: slice) -> RewardBreakdown:
-        env_rewards = np.array([turn.reward for turn in episode.transitions[turns]], dtype=np.float64)
-        calibrated = None
+        env_rewards = tuple([float(turn.reward) for turn in episode.transitions[turns]])
+        scores = calibrated = None
         if result.scores is not None:
-            calibrated = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64))[turns]
+            rewards = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64))  # (T,)
+            scores, calibrated = result.scores[turns], tuple(rewards[turns].tolist())
         return RewardBreakdown(
-            env_rewards=tuple(env_rewards.tolist()),
-            scores=None if result.scores is None else result.scores[turns],
-            calibrated=None if calibrated is None else tuple(calibrated.tolist()),
-            step_rewards=tuple(mix(env_rewards, calibrated, self.w_env, self.w_hindsight).tolist()),
+            env_rewards=env_rewards,
+            scores=scores,
+            calibrated=calibrated,
+            step_rewards=mix(env_rewards, calibrated, self.w_env, self.w_hindsight),
             status=result.status,
             judge=self._judgement(result),
         )
 
     def _judgement(self, result: JudgeResult) -> dict[str, Any]:
         """Return who judged, at what cost, and what was said besides the scores."""
-        judgement = {"name": self.judge.name, **{name: getattr(result, name) for name in COSTS}}
+        judgement: dict[str, Any] = {
+            "name": self.judge.name,
+            "calls": result.calls,
+            "tokens": result.tokens,
+            "seconds": result.seconds,
+            "cost": result.cost,
+        }
         if result.message:
             judgement["message"] = result.message
         if result.reasons:
