@@ -83,8 +83,8 @@ class EpisodeText:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it was made of, without its caches."""
-        settings = {"thinking": self.thinking, "chat_template": self.chat_template}
-        return partial(EpisodeText, **settings), (self.tokenizer, self.max_observation_tokens)
+        make = partial(EpisodeText, thinking=self.thinking, chat_template=self.chat_template)
+        return make, (self.tokenizer, self.max_observation_tokens)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))

@@ -182,7 +182,7 @@ def test_the_text_of_a_worker_is_that_of_the_learner(tokenizers: dict[str, Any],
     assert (copied.frame, copied.thinking, copied.max_observation_tokens) == (text.frame, True, 24)
 
 
-def test_what_a_server_writes_in_a_conversation_has_the_probabilities_of_the_learner(tokenizers: dict[str, Any], tmp_path: Path) -> None:
+def test_the_learner_reads_the_logprobs_that_a_server_wrote_down(tokenizers: dict[str, Any], tmp_path: Path) -> None:
     policy = chat_policy(tokenizers["no system role, an assistant of another name"])
     forms = Forms("free", max_action_tokens=12)
     with GenerationServer(policy) as server, closing(writers(server, tmp_path, forms)) as made:
