@@ -182,7 +182,6 @@ class TrainConfig:
                 f"The generator is {self.generator!r} and the decoding is {self.decoding!r}: a server cannot be held to the "
                 "admissible commands. Give --decoding free too, or leave the generator in-process."
             )
-
         if self.rollout_backend == "ray":
             raise ConfigError(
                 f"Workers of Ray write actions themselves, and the generator is {self.generator!r}. "

@@ -39,7 +39,9 @@ class Frame:
     opening: tuple[int, ...]
     """Before the first observation."""
     before_observation: str
+    """Blanks before an observation."""
     before_action: str
+    """Blanks before what the policy writes."""
     behind_command: str
     """Closes a command, where that takes no token of its own."""
     close: tuple[int, ...]
