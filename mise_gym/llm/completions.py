@@ -36,6 +36,8 @@ class CompletionRequest:
     temperature: float
     stop: Sequence[str]
     """Texts that end the completion, and are part of it."""
+    stop_token_ids: Sequence[int]
+    """Tokens that end it, and are part of it."""
     seed: int
 
     @property
@@ -63,6 +65,7 @@ class CompletionRequest:
             "temperature": self.temperature,
             "seed": self.seed,
             "stop": list(self.stop),
+            "stop_token_ids": list(self.stop_token_ids),
             "include_stop_str_in_output": True,
             "logprobs": 1,
             "return_token_ids": True,

@@ -42,7 +42,7 @@ class Batch:
     allowed: Tensor
     """Allowed token ids, as ``choices.pack_allowed`` makes them. Shape ``(N, A)``."""
     choices: Tensor
-    """Column of the chosen token in what ``LLMPolicy.allowed_logits`` makes of ``allowed``. Shape ``(N,)``."""
+    """Column of the chosen token in ``allowed``, or its id where every token was. Shape ``(N,)``."""
     old_logprobs: Tensor
     """Shape ``(N,)``."""
     decision_steps: Tensor
@@ -71,8 +71,6 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     traces = [sequence.trace for sequence in sequences]
     ids, _ = pad([sequence.ids for sequence in sequences], policy.tokenizer.pad_token_id or 0, device)
     decisions = [decision for trace in traces for decision in trace.decisions]
-    is_limited = all(decision.allowed is not None for decision in decisions)
-    chosen = [d.choice if is_limited else trace.ids[d.position] for trace in traces for d in trace.decisions]
     first_step = np.cumsum([0, *(len(sequence.steps.turns) for sequence in sequences)])
     decision_steps = [first_step[row] + step for row, sequence in enumerate(sequences) for step in sequence.steps.of_decisions]
     slots = Places.of([sequence.slots for sequence in sequences])
@@ -80,7 +78,7 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
         ids=ids,
         decisions=Places.of([[d.position - 1 for d in trace.decisions] for trace in traces]),
         allowed=pack_allowed([decision.allowed for decision in decisions]).to(device),
-        choices=torch.tensor(chosen, dtype=torch.long, device=device),
+        choices=torch.tensor([d.choice for d in decisions], dtype=torch.long, device=device),
         old_logprobs=torch.tensor([d.logprob for d in decisions], device=device),
         decision_steps=torch.tensor(decision_steps, dtype=torch.long, device=device),
         states=Places.of([sequence.steps.positions for sequence in sequences]),

@@ -12,6 +12,7 @@ from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
 from mise_gym.train.adapter import LoRAConfig
 from mise_gym.train.forms import Decoding
+from mise_gym.train.frame import ChatTemplate
 from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.placement import ModelConfig
 from mise_gym.train.ppo import PPOConfig
@@ -113,6 +114,8 @@ class TrainConfig:
     """What the model may write as an action: one of the admissible commands, or any text."""
     thinking: bool = False
     """The model may write thoughts before each action. They are trained like the action, and the environment never sees them."""
+    chat_template: ChatTemplate = "auto"
+    """What an episode looks like to the model: a conversation in its own chat format, if its tokenizer has one, or plain text."""
     max_action_tokens: int = 32
     """Longest free text per turn, thoughts included; what is cut off counts as malformed. With thoughts take 128 or more."""
     generator: str = IN_PROCESS
@@ -178,6 +181,11 @@ class TrainConfig:
             raise ConfigError(
                 f"The generator is {self.generator!r} and the decoding is {self.decoding!r}: a server cannot be held to the "
                 "admissible commands. Give --decoding free too, or leave the generator in-process."
+            )
+        if self.rollout_backend == "ray":
+            raise ConfigError(
+                f"Workers of Ray write actions themselves, and the generator is {self.generator!r}. "
+                "Leave out --rollout-backend, or --generator."
             )
 
     def to_json(self) -> str:

@@ -74,8 +74,8 @@ class CommandForm:
 class FreeForm:
     """Any text up to its end: a line break, or, with thoughts, the end of the command behind them.
 
-    What ends in another way is closed by a line break that nobody chose. Text that reaches the limit holds no command, even if
-    it begins like one: half a command is another command.
+    What ends in another way, in a conversation without the sign that ends an answer, is closed by tokens that nobody chose. Text
+    that reaches the limit holds no command, even if it begins like one: half a command is another command.
 
     Args:
         text: How tokens become text.
@@ -93,7 +93,7 @@ class FreeForm:
         self._is_cut = False
 
     def allowed(self) -> tuple[int, ...] | None:
-        """Return everything until the text has ended, then the line break that may be missing."""
+        """Return everything until the text has ended, then what may be missing to close it."""
         return None if self._closing is None else tuple(self._closing[:1])
 
     def take(self, token: int) -> None:
@@ -101,11 +101,11 @@ class FreeForm:
         self._ids.append(token)
         if self._closing is not None:
             self._closing = self._closing[1:]
-        elif token == self._text.end_id or self._is_end(token):
-            self._close()
+        elif self._text.is_end(token) or self._is_end(token):
+            self._closing = self._text.closing(self._ids)
         elif len(self._ids) >= self._max_tokens:
             self._is_cut = True
-            self._close()
+            self._closing = self._text.closing(self._ids)
 
     def writing(self) -> Writing:
         """Return the text and the command in it; the empty command where it holds none."""
@@ -116,10 +116,6 @@ class FreeForm:
     @property
     def _formats(self) -> tuple[str, ...]:
         return THINKING_FORMATS if self._thinking else ("line",)
-
-    def _close(self) -> None:
-        is_open = not self._text.decode(self._ids).endswith("\n")
-        self._closing = list(self._text.encode("\n")) if is_open else []
 
     def _is_end(self, token: int) -> bool:
         piece = self._text.piece(token)
@@ -171,7 +167,7 @@ class ThoughtfulCommandForm:
             self._label = self._label[1:]
         elif self._is_label(token):
             self._label = []
-        elif token == self._text.end_id or len(self._thought) >= self._max_tokens:
+        elif self._text.is_end(token) or len(self._thought) >= self._max_tokens:
             self._is_led = True
             self._label = list(self._text.encode(f"\n{ACTION_LABEL}"))
 

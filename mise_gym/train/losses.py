@@ -90,9 +90,9 @@ def reference_kl(logprobs: Tensor, ref_logprobs: Tensor, choices: Tensor, *, est
 
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Return the mean entropy of the decisions in nats. Shape ``(N, A)`` -> scalar; ``-inf`` where padded."""
+    """Return the entropy of each decision in nats. Shape ``(N, A)`` -> ``(N,)``; ``-inf`` where padded."""
     probs = logprobs.exp()
-    return -mean((probs * torch.where(probs > 0, logprobs, torch.zeros_like(logprobs))).sum(-1))
+    return -(probs * torch.where(probs > 0, logprobs, torch.zeros_like(logprobs))).sum(-1)
 
 
 def mean(values: Tensor) -> Tensor:

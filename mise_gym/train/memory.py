@@ -31,7 +31,14 @@ KEPT: Final[Mapping[tuple[DTypeName, bool], tuple[int, int, int]]] = {
 of the residual stream, of the feed-forward layer, and of keys."""
 
 ACTION_TOKENS: Final = 16
-"""What is counted for an action and the prompt signs around it."""
+"""What is counted for a command and the marks around it, a chat template's included."""
+
+TABLES: Final[Mapping[bool, int]] = {False: 3, True: 9}
+"""Whether tokens are chosen among all -> numbers that are in memory at a time for one logit of the whole vocabulary while its
+gradient is computed: cross-entropy of the warm start; probability, entropy and exact KL of the update, and what leads back."""
+
+SAMPLING_BYTES: Final = 20
+"""What drawing from a whole vocabulary takes per token of it: log-probabilities in float32 and two tables in float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +139,13 @@ def estimate_memory(shape: Shape, config: TrainConfig, processes: int = 1) -> Me
             "weights put together": gathered_bytes(shape, config) if config.model_config.is_sharded else 0,
             "cache of keys and values": cache_bytes(shape, config),
             "one layer at work": _reading(shape, config),
+            "choices among all tokens": _writes_freely(config) * (sampling_bytes(shape, config) + _head_copy(shape, config)),
         },
         updating={
             "blocks put together": block_bytes(shape, config) if config.model_config.is_sharded else 0,
             "activations": activation_bytes(shape, config),
-            "logits": 3 * 4 * min(MAX_LOGITS, config.model_config.max_tokens_per_pass * shape.vocab_size),
+            "logits": logit_bytes(shape, config),
+            "features of the reference": anchor_bytes(shape, config) // processes,
         },
     )
 
@@ -149,12 +158,12 @@ def gathered_bytes(shape: Shape, config: TrainConfig) -> int:
 
 
 def block_bytes(shape: Shape, config: TrainConfig) -> int:
-    """Return what an update puts together: two blocks, as the next one comes early, what is outside of blocks, and gradients."""
+    """Return what an update puts together: two blocks, as the next comes early, what is outside of them, and gradients."""
     is_adapted = config.lora.is_used
     block = (shape.block_weights + shape.adapter_weights) // shape.num_layers
     trained = shape.adapter_weights // shape.num_layers if is_adapted else block
     computed = BYTES[config.model_config.dtype]
-    outside = _outside_bytes(shape, config) * (1 if is_adapted else 2)
+    outside = _outside_bytes(shape, config) * (1 if is_adapted else 3)  # weights, gradient, reference
     return outside + 2 * block * computed + trained * (computed + 4)  # gradients are summed in float32
 
 
@@ -180,6 +189,39 @@ def activation_bytes(shape: Shape, config: TrainConfig) -> int:
     return settings.max_tokens_per_pass * (shape.num_layers * shape.hidden_size * stored + block)
 
 
+def logit_bytes(shape: Shape, config: TrainConfig) -> int:
+    """Return what logits of the whole vocabulary take in an update or in the warm start, with all that is computed from them."""
+    is_free = _writes_freely(config)
+    logits = min(MAX_LOGITS, config.model_config.max_tokens_per_pass * shape.vocab_size)
+    return TABLES[is_free] * 4 * logits + is_free * _head_copy(shape, config)
+
+
+def anchor_bytes(shape: Shape, config: TrainConfig) -> int:
+    """Return what is kept of the reference for all decisions of a rollout, each turn being as long as can be."""
+    decisions = config.ppo.episodes_per_iteration * config.games.max_turns * _written_tokens(config)
+    return decisions * shape.hidden_size * BYTES[config.model_config.dtype]
+
+
+def sampling_bytes(shape: Shape, config: TrainConfig) -> int:
+    """Return what it takes to draw a token of the whole vocabulary in every environment."""
+    return SAMPLING_BYTES * config.ppo.num_envs * shape.vocab_size
+
+
+def _head_copy(shape: Shape, config: TrainConfig) -> int:
+    """Return the bytes of the whole output layer in float32, where it is stored in another type."""
+    stored = config.model_config.stored_dtype(is_trained=not config.lora.is_used)
+    return 0 if stored == "float32" else 4 * shape.vocab_size * shape.hidden_size
+
+
+def _writes_freely(config: TrainConfig) -> bool:
+    return config.decoding == "free" or config.thinking
+
+
+def _written_tokens(config: TrainConfig) -> int:
+    """Return the most tokens that are written in a turn."""
+    return ACTION_TOKENS + config.max_action_tokens * _writes_freely(config)
+
+
 def _reading(shape: Shape, config: TrainConfig) -> int:
     """Return what one layer needs while all environments' observations are read at once."""
     tokens = config.ppo.num_envs * _turn_tokens(config)
@@ -187,7 +229,7 @@ def _reading(shape: Shape, config: TrainConfig) -> int:
 
 
 def _turn_tokens(config: TrainConfig) -> int:
-    return config.max_observation_tokens + ACTION_TOKENS
+    return config.max_observation_tokens + _written_tokens(config)
 
 
 def _settings(name: str) -> Any:

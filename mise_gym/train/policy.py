@@ -15,6 +15,7 @@ from mise_gym.llm.batching import pad, token_batches
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.choices import OPEN, limit
 from mise_gym.train.critic import Critic, CriticKind
+from mise_gym.train.frame import ChatTemplate
 from mise_gym.train.text import EpisodeText
 from mise_gym.types import Episode
 
@@ -53,10 +54,6 @@ class Reader(Protocol):
         """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
         ...
 
-    def values(self, features: Tensor, states: Places) -> Tensor:
-        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``."""
-        ...
-
 
 class LLMPolicy(nn.Module):
     """A language model with a critic on its features.
@@ -70,9 +67,10 @@ class LLMPolicy(nn.Module):
             the logits of actions are float32 in any case.
         max_tokens_per_pass: Most tokens, padding included, that ``self_evaluate`` and the learners read at once.
         thinking: Whether it thinks before it acts.
+        chat_template: Whether episodes are conversations, as for ``EpisodeText``.
     """
 
-    def __init__(  # noqa: PLR0913  # the last three are keyword-only
+    def __init__(  # noqa: PLR0913  # the last four are keyword-only
         self,
         model: Any,
         tokenizer: Any,
@@ -82,6 +80,7 @@ class LLMPolicy(nn.Module):
         computes_in_bfloat16: bool = False,
         max_tokens_per_pass: int = 4096,
         thinking: bool = False,
+        chat_template: ChatTemplate = "auto",
     ) -> None:
         super().__init__()
         self.model = model
@@ -92,7 +91,7 @@ class LLMPolicy(nn.Module):
         self.computes_in_bfloat16 = computes_in_bfloat16
         self.max_tokens_per_pass = max_tokens_per_pass
         self.tokenizer = tokenizer
-        self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking)
+        self.text = EpisodeText(tokenizer, max_observation_tokens, thinking=thinking, chat_template=chat_template)
         self.value_head = Critic(model.get_input_embeddings().embedding_dim, critic).to(self.device)
 
     @property
@@ -109,6 +108,11 @@ class LLMPolicy(nn.Module):
     def max_tokens(self) -> int:
         """Longest sequence that the model can read, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", None) or 1_000_000)
+
+    @property
+    def rows_of_logits(self) -> int:
+        """How many rows of logits of the whole vocabulary may be in memory at a time, by ``MAX_LOGITS``."""
+        return max(1, MAX_LOGITS // int(self.model.get_output_embeddings().out_features))
 
     def features(self, ids: Tensor) -> Tensor:
         """Return the last hidden states of right-padded sequences. Shape ``(B, S)`` -> ``(B, S, D)``.
@@ -131,7 +135,7 @@ class LLMPolicy(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits of the whole vocabulary. Shape ``(N, D)`` -> ``(N, V)``; computed as the transformer computes."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.computes_in_bfloat16):
-            return self.model.get_output_embeddings()(features).float()  # type: ignore[no-any-return]
+            return self._capped(self.model.get_output_embeddings()(features).float())
 
     def token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of next tokens in nats, with at most ``MAX_LOGITS`` logits in memory at a time.
@@ -143,10 +147,9 @@ class LLMPolicy(nn.Module):
         Returns:
             Shape ``(N,)``.
         """
-        rows = max(1, MAX_LOGITS // self.model.get_output_embeddings().out_features)
-        if len(targets) <= rows:
+        if len(targets) <= self.rows_of_logits:
             return self._token_losses(features, targets)
-        parts = zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
+        parts = zip(torch.split(features, self.rows_of_logits), torch.split(targets, self.rows_of_logits), strict=True)
         return torch.cat([checkpoint(self._token_losses, *part, use_reentrant=False) for part in parts])
 
     def _token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -179,7 +182,12 @@ class LLMPolicy(nn.Module):
 
     def _logits_of(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply rows of the output layer in float32: rounded to bfloat16, a logit of 20 would be off by up to 0.06."""
-        return nn.functional.linear(features.float(), weight.float(), None if bias is None else bias.float())
+        return self._capped(nn.functional.linear(features.float(), weight.float(), None if bias is None else bias.float()))
+
+    def _capped(self, logits: Tensor) -> Tensor:
+        """Bend logits to below the cap of a model that has one (Gemma 2), as its own forward pass does."""
+        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def values(self, features: Tensor, states: Places) -> Tensor:
         """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``; no gradient reaches the trunk."""
@@ -208,8 +216,8 @@ class LLMPolicy(nn.Module):
         """Return an episode's token ids with the hindsight questions behind it, and the positions of their slots."""
         turns = episode.transitions
         ids = self.text.opening(episode.task, turns[0].observation)
-        for turn, written in zip(turns, self.text.written(episode), strict=True):
+        for left, turn, written in zip(range(len(turns))[::-1], turns, self.text.written(episode), strict=True):
             ids += written
-            ids += self.text.observation(turn.next_observation)
+            ids += self.text.observation(turn.next_observation, is_last=not left)
         questions = self.text.hindsight([turn.action for turn in turns])
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]

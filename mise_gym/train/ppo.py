@@ -20,16 +20,13 @@ from mise_gym.train.losses import (
     KLEstimator,
     bernoulli_kl,
     calibration_reward,
-    chosen,
-    entropy,
     mean,
     policy_loss,
-    reference_kl,
     value_loss,
 )
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ranges import check_ranges
-from mise_gym.train.reading import Pass, Reading, by_episode, drift_metrics, episode_beliefs, read
+from mise_gym.train.reading import Anchor, Pass, Reading, by_episode, drift_metrics, episode_beliefs, read, read_anchor
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
 from mise_gym.train.sharding import passes_of, reduce_gradients, reshard
@@ -190,6 +187,7 @@ class PPOLearner:
         values = by_episode(passes, [each.before.values for each in passes], num_steps)
         credit = self._credit(sequences, self._step_rewards(sequences, rewards, passes), values)
         logs = self._epochs(minibatches, credit, rng)
+        reshard(self.reference)  # its output layer is read to the end
         means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
         self.updated += 1
         if self.config.reference_kl_target is not None:
@@ -207,8 +205,7 @@ class PPOLearner:
         """Divide the rollout at random into minibatches of passes."""
         order, size = rng.permutation(len(sequences)), self.config.minibatch_episodes
         minibatches = [self._passes(sequences, order[start : start + size].tolist()) for start in range(0, len(order), size)]
-        for reader in (self.policy, self.reference):
-            reshard(reader)
+        reshard(self.policy)
         return minibatches
 
     def _passes(self, sequences: Sequence[JudgedTrace], whole: list[int]) -> list[Pass]:
@@ -216,11 +213,15 @@ class PPOLearner:
         rows_of, counted = passes_of(self.policy, whole, [len(sequence.ids) for sequence in sequences])
         batches = [to_batch(self.policy, [sequences[row] for row in rows]) for rows in rows_of]
         weights = weights_of(batches, counted)
-        with torch.no_grad():
-            return [
-                Pass(group, batch, read(self.policy, batch), read(self.reference, batch), weight)
-                for group, batch, weight in zip(rows_of, batches, weights, strict=True)
-            ]
+        return [self._first_pass(*each) for each in zip(rows_of, batches, weights, strict=True)]
+
+    @torch.no_grad()
+    def _first_pass(self, rows: list[int], batch: Batch, weights: Mapping[str, float]) -> Pass:
+        anchor = read_anchor(self.reference, batch)
+        return Pass(rows, batch, self._read(batch, anchor), anchor, weights)
+
+    def _read(self, batch: Batch, anchor: Anchor) -> Reading:
+        return read(self.policy, batch, anchor, self.config.kl_estimator)
 
     def _step_rewards(
         self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], passes: Sequence[Pass]
@@ -232,8 +233,8 @@ class PPOLearner:
             self.reward_scale.update([returns_to_go(reward, gamma=config.gamma) for reward in turn_rewards])
         step_rewards = [s.steps.rewards(r / self.reward_scale.value) for s, r in zip(sequences, turn_rewards, strict=True)]
         if config.kl_penalty == "reward":
-            kls_of = [self._reference_kl(each.batch, each.before, each.anchor) for each in passes]
-            kls = by_episode(passes, kls_of, [len(sequence.trace.decisions) for sequence in sequences])
+            num_decisions = [len(sequence.trace.decisions) for sequence in sequences]
+            kls = by_episode(passes, [each.before.reference_kls for each in passes], num_decisions)
             step_rewards = [r - self.kl_coef * s.steps.sums(kl) for s, r, kl in zip(sequences, step_rewards, kls, strict=True)]
         return step_rewards
 
@@ -268,9 +269,9 @@ class PPOLearner:
     def _add_gradient(self, each: Pass, credit: Credit) -> dict[str, Tensor]:
         """Add the gradient of one pass, and return its part of every term of the minibatch's loss."""
         config, batch, anchor = self.config, each.batch, each.anchor
-        reading = read(self.policy, batch)
+        reading = self._read(batch, anchor)
         surrogate = policy_loss(
-            chosen(reading.logprobs, batch.choices),
+            reading.logprobs,
             batch.old_logprobs,
             each.pick(credit.advantages)[batch.decision_steps],
             clip_range=config.clip_range,
@@ -280,8 +281,8 @@ class PPOLearner:
         terms = {
             "policy_loss": surrogate.loss,
             "value_loss": value_loss(reading.values, each.pick(credit.value_targets)),
-            "entropy": entropy(reading.logprobs),
-            "reference_kl": mean(self._reference_kl(batch, reading, anchor)),
+            "entropy": mean(reading.entropies),
+            "reference_kl": mean(reading.reference_kls),
             "calibration_reward": calibration_reward(beliefs, batch.outcomes, score=config.calibration_score).mean(),
             "anchor_kl": bernoulli_kl(reading.score_logits, anchor.score_logits).mean(),
             "clip_fraction": surrogate.clip_fraction,
@@ -302,9 +303,6 @@ class PPOLearner:
         if self.train_judge:
             loss = loss - config.calibration_coef * terms["calibration_reward"] + config.anchor_coef * terms["anchor_kl"]
         return loss
-
-    def _reference_kl(self, batch: Batch, reading: Reading, anchor: Reading) -> Tensor:
-        return reference_kl(reading.logprobs, anchor.logprobs, batch.choices, estimator=self.config.kl_estimator)
 
     def _set_learning_rates(self) -> None:
         config = self.config

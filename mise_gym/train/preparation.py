@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mise_gym.errors import ConfigError
 from mise_gym.extras import require
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.config import TrainConfig
@@ -39,6 +40,9 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
         model: A causal language model; placed in place, on the CPU if it will be sharded.
         tokenizer: Its tokenizer.
         config: The run's settings.
+
+    Raises:
+        ConfigError: Its chat template or its logits are not such as the trainer can follow.
     """
     settings = config.model_config
     if settings.is_sharded:
@@ -46,7 +50,7 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
     place(model, settings, is_trained=not config.lora.is_used)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return LLMPolicy(
+        policy = LLMPolicy(
             model,
             tokenizer,
             config.max_observation_tokens,
@@ -54,6 +58,26 @@ def make_policy(model: Any, tokenizer: Any, config: TrainConfig) -> LLMPolicy:
             computes_in_bfloat16=config.model_config.dtype == "bfloat16",
             max_tokens_per_pass=config.model_config.max_tokens_per_pass,
             thinking=config.thinking,
+            chat_template=config.chat_template,
+        )
+    check_logits(policy)
+    return policy
+
+
+@torch.no_grad()
+def check_logits(policy: LLMPolicy) -> None:
+    """Check, on a few tokens, that the policy reads the logits that its model computes.
+
+    Raises:
+        ConfigError: The model changes them behind its output layer, and not by a soft cap.
+    """
+    ids = torch.arange(8, device=policy.device)[None]
+    found = policy.logits(policy.features(ids)[0])
+    expected = policy.model(input_ids=ids, use_cache=False).logits[0].float()
+    if (found - expected).std() > 0.1 * expected.std():  # rounding in bfloat16 stays below
+        raise ConfigError(
+            f"{type(policy.model).__name__} changes its logits behind the output layer in a way that the trainer does not know, "
+            "so that it would compute other probabilities. Use a model that does not, or has a soft cap only."
         )
 
 

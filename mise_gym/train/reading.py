@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,30 +11,102 @@ from torch import Tensor
 from mise_gym.rewards.metrics import judge_drift
 from mise_gym.train.advantages import FloatArray
 from mise_gym.train.batch import Batch
+from mise_gym.train.choices import in_parts
 from mise_gym.train.distributed import gather_objects, merge
-from mise_gym.train.policy import Reader
+from mise_gym.train.losses import KLEstimator, chosen, entropy, reference_kl
+from mise_gym.train.policy import LLMPolicy, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What the reference says about a batch.
+
+    Its probabilities are made from the features wherever they are compared with: those of decisions among a whole vocabulary
+    are too many to keep.
+    """
+
+    reference: Reader
+    features: Tensor
+    """At the token before each decision. Shape ``(N, D)``."""
+    score_logits: Tensor
+    """Shape ``(U,)``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one forward pass reads from a batch."""
+    """What one forward pass of the policy reads from a batch."""
 
     logprobs: Tensor
-    """Of all allowed tokens, ``-inf`` elsewhere; one column per token of the vocabulary if any was free. Shape ``(N, A)``."""
+    """Of the chosen tokens. Shape ``(N,)``."""
+    entropies: Tensor
+    """Of the decisions. Shape ``(N,)``."""
+    reference_kls: Tensor
+    """KL(policy || reference) of each decision, or an estimate of it. Shape ``(N,)``."""
     values: Tensor
     """Shape ``(T,)``."""
     score_logits: Tensor
     """Shape ``(U,)``."""
 
 
-def read(policy: Reader, batch: Batch) -> Reading:
-    """Run the model once and read policy, critic and judge from it."""
+def read_anchor(reference: Reader, batch: Batch) -> Anchor:
+    """Run the reference once."""
+    features = reference.features(batch.ids)
+    scores = reference.score_logits(features[batch.slots.rows, batch.slots.columns])
+    return Anchor(reference, features[batch.decisions.rows, batch.decisions.columns], scores)
+
+
+def read(policy: LLMPolicy, batch: Batch, anchor: Anchor, estimator: KLEstimator) -> Reading:
+    """Run the model once and read policy, critic and judge from it.
+
+    Args:
+        policy: The policy.
+        batch: The episodes.
+        anchor: What the reference says about them.
+        estimator: As for ``losses.reference_kl``.
+    """
     features = policy.features(batch.ids)
-    allowed_logits = policy.allowed_logits(features[batch.decisions.rows, batch.decisions.columns], batch.allowed)
+    at_decisions = features[batch.decisions.rows, batch.decisions.columns]
+    compare = partial(_compared, policy, anchor.reference, estimator)
+    logprobs, entropies, reference_kls = in_parts(
+        compare, policy.rows_of_logits, batch.allowed, batch.choices, at_decisions, anchor.features
+    )
     return Reading(
-        allowed_logits.log_softmax(-1),
+        logprobs,
+        entropies,
+        reference_kls,
         policy.values(features, batch.states),
         policy.score_logits(features[batch.slots.rows, batch.slots.columns]),
+    )
+
+
+def read_logprobs(policy: LLMPolicy, batch: Batch) -> Tensor:
+    """Run the model once and read nothing but the log-probabilities of the chosen tokens. Shape ``(N,)``."""
+    features = policy.features(batch.ids)[batch.decisions.rows, batch.decisions.columns]
+    (logprobs,) = in_parts(partial(_chosen, policy), policy.rows_of_logits, batch.allowed, batch.choices, features)
+    return logprobs
+
+
+def _chosen(policy: Reader, allowed: Tensor, choices: Tensor, features: Tensor) -> tuple[Tensor]:
+    return (chosen(policy.allowed_logits(features, allowed).log_softmax(-1), choices),)
+
+
+def _compared(  # noqa: PLR0913  # two models, and their columns of a table of decisions
+    policy: Reader,
+    reference: Reader,
+    estimator: KLEstimator,
+    allowed: Tensor,
+    choices: Tensor,
+    features: Tensor,
+    ref_features: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-probability of the choice, entropy and KL of some decisions, limited ones or open ones. Shape ``(N,)`` each."""
+    with torch.no_grad():
+        ref_logprobs = reference.allowed_logits(ref_features, allowed).log_softmax(-1)
+    logprobs = policy.allowed_logits(features, allowed).log_softmax(-1)
+    return (
+        chosen(logprobs, choices),
+        entropy(logprobs),
+        reference_kl(logprobs, ref_logprobs, choices, estimator=estimator),
     )
 
 
@@ -46,7 +119,7 @@ class Pass:
     batch: Batch
     before: Reading
     """By the policy."""
-    anchor: Reading
+    anchor: Anchor
     """By the reference."""
     weights: Mapping[str, float]
     """Which part of the whole minibatch this is, by unit; see ``weights_of``."""
@@ -92,7 +165,7 @@ def drift_metrics(passes: Sequence[Pass]) -> dict[str, float]:
     return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
 
 
-def _beliefs(reading: Reading) -> FloatArray:
+def _beliefs(reading: Reading | Anchor) -> FloatArray:
     return np.asarray(reading.score_logits.sigmoid().double().cpu().numpy())
 
 

@@ -5,7 +5,7 @@ import copy
 from torch import Tensor
 
 from mise_gym.train.adapter import Adapter
-from mise_gym.train.policy import LLMPolicy, Places, Reader
+from mise_gym.train.policy import LLMPolicy, Reader
 
 
 class AdapterOff:
@@ -32,10 +32,6 @@ class AdapterOff:
     def score_logits(self, features: Tensor) -> Tensor:
         """Return the log-odds of "good" against "bad" at hindsight slots. Shape ``(N, D)`` -> ``(N,)``."""
         return self.policy.score_logits(features)
-
-    def values(self, features: Tensor, states: Places) -> Tensor:
-        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``."""
-        return self.policy.values(features, states)
 
 
 def reference_of(policy: LLMPolicy) -> Reader:

@@ -6,9 +6,8 @@ import torch
 
 from mise_gym.llm.batching import token_batches
 from mise_gym.train.batch import to_batch, with_hindsight
-from mise_gym.train.losses import chosen
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.reading import read
+from mise_gym.train.reading import read_logprobs
 from mise_gym.train.rollout import Rollout
 
 
@@ -23,7 +22,7 @@ def rescored(policy: LLMPolicy, rollout: Rollout) -> Rollout:
     traces = list(rollout.traces)
     for rows in token_batches([len(sequence.ids) for sequence in sequences], policy.max_tokens_per_pass):
         batch = to_batch(policy, [sequences[row] for row in rows])
-        logprobs = iter(chosen(read(policy, batch).logprobs, batch.choices).tolist())
+        logprobs = iter(read_logprobs(policy, batch).tolist())
         for row in rows:
             decisions = [replace(decision, logprob=next(logprobs)) for decision in traces[row].decisions]
             traces[row] = replace(traces[row], decisions=decisions)

@@ -127,7 +127,8 @@ def _play(wave: Sequence[LiveRecorder], writer: ActionWriter, policy: LLMPolicy)
         for (recorder, _), action in zip(running, actions, strict=True):
             recorder.step(action)
         keep = [place for place, (recorder, _) in enumerate(running) if not recorder.is_done]
-        writer.observe(keep, [policy.text.observation(recorder.observation) for recorder, _ in running])
+        seen = [policy.text.observation(recorder.observation, is_last=recorder.is_done) for recorder, _ in running]
+        writer.observe(keep, seen)
         finished = [(recorder, trace) for recorder, trace in running if recorder.is_done]
         lengths = [len(trace.ids) for _, trace in running]
         lengths += [len(with_hindsight(policy, recorder.episode(), trace).ids) for recorder, trace in finished]

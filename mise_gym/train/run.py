@@ -69,7 +69,7 @@ class TrainingRun:
         progress: Whether to show progress bars.
 
     Raises:
-        ConfigError: The folder holds a run with other settings.
+        ConfigError: The folder holds a run with other settings, or several processes share a run that cannot be shared.
         CheckpointError: The folder's list of settings is damaged.
         MissingExtraError: Matplotlib, which draws the pictures, is not installed, or peft, if an adapter is trained.
     """
@@ -77,6 +77,7 @@ class TrainingRun:
     def __init__(self, config: TrainConfig, *, progress: bool = True) -> None:
         require("matplotlib")  # now, and not when the training is over
         check_placement(config)
+        _check_processes(config)
         self.config = config
         self.arm = REWARD_ARMS[config.reward]
         self.tasks = task_set(config)
@@ -90,7 +91,6 @@ class TrainingRun:
         """Do what is left to do and return the summary, which is also in ``summary.json``; a finished run is only read."""
         if (self.folder / "summary.json").exists():
             return dict(_read_json(self.folder / "summary.json"))
-        _check_processes(self.config)
         disable_progress_bar()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
@@ -327,11 +327,6 @@ class TrainingRun:
 
 
 def _check_processes(config: TrainConfig) -> None:
-    if config.rollout_backend == "ray" and config.generator != IN_PROCESS:
-        raise ConfigError(
-            f"Workers of Ray write actions themselves, and the generator is {config.generator!r}. "
-            "Leave out --rollout-backend, or --generator."
-        )
     if world_size() > 1 and (config.rollout_backend == "ray" or config.generator != IN_PROCESS):
         raise ConfigError(
             f"{world_size()} processes share this run, and each of them plays and writes for itself. "

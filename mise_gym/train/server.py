@@ -201,6 +201,7 @@ class ServerWriter:
             max_tokens=self._forms.max_action_tokens - (len(ids) - start),
             temperature=self._temperature,
             stop=STOPS,
+            stop_token_ids=sorted(self._text.frame.end_ids),
             seed=int(self._rngs[row].integers(2**31)),
         )
 

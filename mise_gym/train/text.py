@@ -8,6 +8,10 @@ One episode reads::
 With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``. The
 hindsight questions repeat only the actions.
 
+For a model with a chat template the same is a conversation: an instruction, the task and the first observation are a message of
+the user, an action is one of the assistant, and every other observation one of the user. The last of these ends with the
+hindsight question; the lines with the slots are the assistant's.
+
 Each ``?`` is a slot: the probability of the word "good" against "bad" there is the belief that this turn was part of a successful
 attempt. Nothing is written into the slots, so one forward pass reads all beliefs and none depends on another.
 """
@@ -18,16 +22,13 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from mise_gym.errors import ConfigError
+from mise_gym.train.frame import HINDSIGHT_HEADING, ChatTemplate, frame_of
 from mise_gym.train.trie import TokenTrie
 from mise_gym.types import Episode
 
-HINDSIGHT_HEADING: Final = "\nHindsight:\n"
 GOOD: Final = " good"
 BAD: Final = " bad"
 ACTION_LABEL: Final = "Action:"
-THINKING_INSTRUCTION: Final = (
-    "Before each command think in a few words. Then write it on a line of its own, like this: Action: look"
-)
 WRITTEN: Final = "written"
 """Key in ``Episode.extra``: ``text``, ``ids`` and ``is_malformed`` of each turn, where the policy wrote more than the action."""
 
@@ -43,21 +44,32 @@ class Hindsight:
 class EpisodeText:
     """Turns observations, actions and hindsight questions into token ids, segment by segment.
 
-    Segments are tokenised on their own, so the ids that the policy generated are the ids that it is trained on.
+    Segments are tokenised on their own, so the ids that the policy generated are the ids that it is trained on. What looks like a
+    special token in an observation or an action is text like any other.
 
     Args:
         tokenizer: Any Hugging Face tokenizer.
         max_observation_tokens: Longer observations keep their beginning and their end, half each.
         thinking: Whether thoughts come before each action.
+        chat_template: "auto" writes a conversation, if the tokenizer has a chat template; "none" plain text.
 
     Raises:
-        ConfigError: The tokenizer cannot tell "good" from "bad" by their first token.
+        ConfigError: The tokenizer cannot tell "good" from "bad" by their first token, or its chat template cannot be followed.
     """
 
-    def __init__(self, tokenizer: Any, max_observation_tokens: int = 256, *, thinking: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_observation_tokens: int = 256,
+        *,
+        thinking: bool = False,
+        chat_template: ChatTemplate = "auto",
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_observation_tokens = max_observation_tokens
         self.thinking = thinking
+        self.chat_template = chat_template
+        self.frame = frame_of(tokenizer, chat_template, thinking=thinking)
         self.encode = lru_cache(maxsize=50_000)(self._encode)
         self.piece = lru_cache(maxsize=200_000)(lambda token: self.decode([token]))
         self.choices = lru_cache(maxsize=1_000)(self._choices)
@@ -71,42 +83,54 @@ class EpisodeText:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it was made of, without its caches."""
-        return partial(EpisodeText, thinking=self.thinking), (self.tokenizer, self.max_observation_tokens)
+        make = partial(EpisodeText, thinking=self.thinking, chat_template=self.chat_template)
+        return make, (self.tokenizer, self.max_observation_tokens)
 
     def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def _command(self, text: str) -> tuple[int, ...]:
-        return self.encode(f" {text}\n")
+        before = " " if self.thinking else self.frame.before_action
+        return self.encode(f"{before}{text}{self.frame.behind_command}") + self.frame.close
 
     def _choices(self, commands: tuple[str, ...]) -> TokenTrie:
-        """Return the trie of some commands, each closed by a line break."""
+        """Return the trie of some commands, each of them closed."""
         return TokenTrie.of(self._command(command) for command in commands)
 
-    def observation(self, text: str) -> list[int]:
-        """Return the ids of one observation and the prompt sign that asks for an action."""
-        ids = self.encode(" " + " ".join(text.split()))
+    def observation(self, text: str, *, is_last: bool = False) -> list[int]:
+        """Return the ids of one observation, and of what asks for an action behind it.
+
+        Args:
+            text: The observation.
+            is_last: Whether the episode is over.
+        """
+        return [*self.frame.follow, *self._shortened(text), *(self.frame.ask_last if is_last else self.frame.ask)]
+
+    def _shortened(self, text: str) -> tuple[int, ...]:
+        ids = self.encode(self.frame.before_observation + " ".join(text.split()))
         limit = self.max_observation_tokens
-        if len(ids) > limit:
-            ids = ids[: limit // 2] + ids[len(ids) - (limit - limit // 2) :]
-        return [*ids, *self.encode("\n>")]
+        return ids if len(ids) <= limit else ids[: limit // 2] + ids[len(ids) - (limit - limit // 2) :]
 
     def opening(self, task: str, observation: str) -> list[int]:
         """Return the ids before the first action: the goal, unless the observation already says it, and the first observation."""
-        bos = self.tokenizer.bos_token_id
-        start = [*([] if bos is None else [bos]), *(self.encode(THINKING_INSTRUCTION) if self.thinking else ())]
         said = " ".join(task.split()) in " ".join(observation.split())
-        return [*start, *self.observation(observation if said else f"{task} {observation}")]
-
-    @property
-    def end_id(self) -> int | None:
-        """The token with which the model ends its text; ``None`` if it has none."""
-        end: int | None = self.tokenizer.eos_token_id
-        return end
+        text = observation if said else f"{task} {observation}"
+        return [*self.frame.opening, *self._shortened(text), *self.frame.ask]
 
     def action(self, text: str) -> list[int]:
-        """Return the ids of one action without thoughts, closed by a line break."""
-        return [*(self.encode(f" {ACTION_LABEL}") if self.thinking else ()), *self._command(text)]
+        """Return the ids of one action without thoughts, closed."""
+        label = self.encode(f"{self.frame.before_action}{ACTION_LABEL}") if self.thinking else ()
+        return [*label, *self._command(text)]
+
+    def is_end(self, token: int) -> bool:
+        """Return whether the model ends its text with this token."""
+        return token in self.frame.end_ids
+
+    def closing(self, written: Sequence[int]) -> list[int]:
+        """Return the ids that are missing at the end of what was written in a turn, to close it; none if it is closed."""
+        if self.frame.close:
+            return [] if written[-1] == self.frame.close[-1] else list(self.frame.close)
+        return [] if self.decode(written).endswith("\n") else list(self.encode("\n"))
 
     def written(self, episode: Episode) -> list[list[int]]:
         """Return the ids of what was written in each turn: thoughts and action where the episode holds them, or the action."""
@@ -119,10 +143,10 @@ class EpisodeText:
 
     def hindsight(self, actions: Sequence[str]) -> Hindsight:
         """Return the hindsight questions about an episode's actions."""
-        ids = list(self.encode(HINDSIGHT_HEADING))
+        ids = list(self.frame.hindsight)
         slots = []
         for action in actions:
-            ids += self.encode(f" {action} :")
+            ids += self.encode(f"{self.frame.before_action}{action} :")
             slots.append(len(ids) - 1)
             ids += self.encode("\n")
         return Hindsight(ids, slots)

@@ -88,7 +88,7 @@ class GenerationServer:
             greedy = body["temperature"] == 0
             ids.append(int(chosen.argmax() if greedy else torch.multinomial(chosen.exp(), 1, generator=generator)))
             logprobs.append(float(chosen[ids[-1]]))
-            if ids[-1] == tokenizer.eos_token_id:
+            if ids[-1] in body["stop_token_ids"]:
                 break
         told = {"token_ids": ids} if self.has_token_ids else {}
         choice = {"text": tokenizer.decode(ids), "logprobs": {"token_logprobs": logprobs}, "finish_reason": "stop", **told}

@@ -203,6 +203,10 @@ def test_help_lists_the_rewards(help_text: str) -> None:
     [
         ({"generator": "in process"}, "must be 'in-process' or the address of a server"),
         ({"generator": "http://127.0.0.1:8000/v1"}, "Give --decoding free too"),
+        (
+            {"generator": "http://127.0.0.1:8000/v1", "decoding": "free", "rollout_backend": "ray"},
+            r"Workers of Ray write actions themselves.*Leave out --rollout-backend, or --generator\.",
+        ),
         ({"decoding": "fre"}, "Did you mean 'free'"),
         ({"max_action_tokens": 0}, "max_action_tokens"),
     ],

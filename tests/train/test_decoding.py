@@ -8,7 +8,7 @@ from mise_gym.errors import ConfigError
 from mise_gym.train.batch import to_batch, with_hindsight
 from mise_gym.train.decoding import TurnDecoder
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.ppo import read
+from mise_gym.train.reading import read_logprobs
 from mise_gym.train.rollout import Rollout, collect
 from mise_gym.train.trace import Decision, TokenTrace
 from mise_gym.train.trie import TokenTrie
@@ -55,7 +55,7 @@ def test_before_any_update_the_learner_reads_the_logprobs_that_were_written_down
     batch = to_batch(policy, sequences)
 
     with torch.no_grad():
-        logprobs = read(policy, batch).logprobs.gather(1, batch.choices[:, None]).squeeze(1)
+        logprobs = read_logprobs(policy, batch)
 
     assert torch.allclose(logprobs, batch.old_logprobs, atol=1e-4)
 

@@ -70,8 +70,8 @@ def test_text_is_closed_with_one_line_break(text: EpisodeText) -> None:
 
 
 def test_the_end_sign_of_the_model_ends_free_text_like_a_line_break(text: EpisodeText) -> None:
-    assert text.end_id is not None
-    writing, left = write(FreeForm(text, 200, thinking=False), [*text.encode(" wait"), text.end_id, 7])
+    end_id = text.tokenizer.eos_token_id
+    writing, left = write(FreeForm(text, 200, thinking=False), [*text.encode(" wait"), end_id, 7])
 
     assert (writing.action, writing.is_malformed, left) == ("wait", False, [7])
     assert text.decode(writing.ids).endswith("\n")

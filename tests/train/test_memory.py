@@ -1,5 +1,6 @@
 """The estimate of memory against tensors that are really there."""
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from mise_gym.cli import main
+from mise_gym.train import memory as memory_module
+from mise_gym.train import policy as policy_module
 from mise_gym.train.adapter import LoRAConfig
+from mise_gym.train.batch import Batch
+from mise_gym.train.choices import pack_allowed, sample
 from mise_gym.train.config import GamesConfig, TrainConfig
-from mise_gym.train.memory import MemoryEstimate, activation_bytes, cache_bytes, estimate_memory, find_shape, shape_of
+from mise_gym.train.memory import (
+    MemoryEstimate,
+    activation_bytes,
+    cache_bytes,
+    estimate_memory,
+    find_shape,
+    logit_bytes,
+    sampling_bytes,
+    shape_of,
+)
 from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.placement import ModelConfig
-from mise_gym.train.policy import LLMPolicy
+from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.ppo import PPOConfig, PPOLearner
 from mise_gym.train.preparation import add_adapter, make_policy
+from mise_gym.train.reading import read, read_anchor
 from mise_gym.train.reference import reference_of
 from tests.train.conftest import play
 from tests.train.test_ppo import ONLY_POLICY, pay_nothing
@@ -147,6 +163,89 @@ def read_tokens(policy: LLMPolicy, rows: int, tokens: int) -> list[Any]:
     cache = DynamicCache()
     policy.trunk(input_ids=torch.full((rows, tokens), 5), past_key_values=cache, use_cache=True)
     return [part for layer in cache.layers for part in (layer.keys, layer.values)]
+
+
+class LiveBytes(TorchDispatchMode):
+    """Watches every operation and remembers the most bytes that its results had at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._alive: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for each in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(each, torch.Tensor) and (storage := each.untyped_storage())._cdata not in self._alive:
+                self._alive[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self._alive.pop, storage._cdata, None)
+        self.peak = max(self.peak, sum(self._alive.values()))
+        return result
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_of_free_decisions_are_estimated_within_a_fifth(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any
+) -> None:
+    vocabulary, decisions, at_once = 20_000, 100, 20
+    for module in (policy_module, memory_module):
+        monkeypatch.setattr(module, "MAX_LOGITS", at_once * vocabulary)
+    config = replace(settings(8, dtype=dtype), decoding="free")
+    sizes = SIZES | {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **sizes))
+    policy = policy_of(model, tokenizer, config, tmp_path)
+    batch = free_batch(decisions)
+    anchor = read_anchor(reference_of(policy), batch)
+
+    with LiveBytes() as live:
+        reading = read(policy, batch, anchor, "exact")
+        (reading.logprobs.sum() + reading.entropies.sum() + reading.reference_kls.sum()).backward()
+
+    assert logit_bytes(shape_of(model, config), config) == pytest.approx(live.peak, rel=0.2)
+
+
+def free_batch(decisions: int) -> Batch:
+    """One row of tokens, each of which was chosen among all."""
+    return Batch(
+        ids=torch.randint(0, 50, (1, decisions + 1)),
+        decisions=Places.of([range(decisions)]),
+        allowed=pack_allowed([None] * decisions),
+        choices=torch.zeros(decisions, dtype=torch.long),
+        old_logprobs=torch.zeros(decisions),
+        decision_steps=torch.zeros(decisions, dtype=torch.long),
+        states=Places.of([[0]]),
+        slots=Places.of([[0]]),
+        slot_episodes=torch.zeros(1, dtype=torch.long),
+        outcomes=torch.zeros(1),
+    )
+
+
+def test_drawing_among_all_tokens_is_estimated_within_a_fifth() -> None:
+    vocabulary, rows = 20_000, 16
+    config = replace(settings(), ppo=PPOConfig(num_envs=rows))
+    shape = replace(find_shape(config), vocab_size=vocabulary)
+
+    with LiveBytes() as live:
+        sample(torch.randn(rows, vocabulary).log_softmax(-1), torch.full((rows,), 0.5, dtype=torch.float64), 1.0)
+
+    assert sampling_bytes(shape, config) == pytest.approx(live.peak, rel=0.2)
+
+
+def test_free_text_takes_room_in_the_cache_and_commands_take_little() -> None:
+    with torch.device("meta"):
+        model = Qwen2ForCausalLM(QWEN_7B)
+    commands = TrainConfig(lora=LoRAConfig(rank=16), model_config=ModelConfig(dtype="bfloat16", gradient_checkpointing=True))
+    thoughts = replace(commands, decoding="free", thinking=True, max_action_tokens=200)
+    shape = shape_of(model, commands)
+
+    estimates = [estimate_memory(shape, config) for config in (commands, thoughts)]
+
+    assert cache_bytes(shape, thoughts) - cache_bytes(shape, commands) == 57_344 * 64 * 20 * 200
+    assert estimates[0].playing["choices among all tokens"] == 0
+    assert estimates[1].updating["features of the reference"] == 64 * 20 * 216 * 3584 * 2
+    head = 4 * 152_064 * 3584
+    assert estimates[1].playing["choices among all tokens"] == head + 20 * 64 * 152_064
+    assert estimates[1].updating["logits"] - 3 * estimates[0].updating["logits"] == head
 
 
 def test_the_7b_recipe_fits_into_80_gigabytes_and_full_training_does_not() -> None:

@@ -21,8 +21,9 @@ from mise_gym.train.demonstrations import GOOD_TURNS
 from mise_gym.train.model import build_tiny_model
 from mise_gym.train.placement import ModelConfig, check_attention, find_device, place
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.ppo import PPOLearner, read
+from mise_gym.train.ppo import PPOLearner
 from mise_gym.train.preparation import make_policy
+from mise_gym.train.reading import read_logprobs
 from mise_gym.train.reference import reference_of
 from mise_gym.train.warm_start import WarmStartConfig, warm_start
 from mise_gym.types import Episode
@@ -232,7 +233,7 @@ def test_reading_a_batch_is_the_same_with_every_attention(tokenizer: Any) -> Non
         for policy in policies
     ]
 
-    first, second = (read(policy, batch) for policy, batch in zip(policies, batches, strict=True))
+    first, second = (read_logprobs(policy, batch) for policy, batch in zip(policies, batches, strict=True))
 
     assert [policy.model.config._attn_implementation for policy in policies] == ["sdpa", "eager"]
-    assert torch.allclose(first.logprobs, second.logprobs, atol=1e-5)
+    assert torch.allclose(first, second, atol=1e-5)

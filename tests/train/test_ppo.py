@@ -16,7 +16,7 @@ from mise_gym.train.credit import Steps
 from mise_gym.train.losses import reference_kl
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
-from mise_gym.train.reading import episode_beliefs, read
+from mise_gym.train.reading import episode_beliefs, read_anchor, read_logprobs
 from mise_gym.train.rollout import Rollout, collect
 from tests.train.conftest import play
 from tests.train.pantry import Pantry
@@ -71,13 +71,19 @@ def whole_batch(policy: LLMPolicy, rollout: Rollout) -> Batch:
 @torch.no_grad()
 def logprob_of(policy: LLMPolicy, rollout: Rollout, row: int) -> float:
     batch = whole_batch(policy, Rollout(rollout.episodes[row : row + 1], rollout.traces[row : row + 1]))
-    return float(read(policy, batch).logprobs.gather(1, batch.choices[:, None]).sum())
+    return float(read_logprobs(policy, batch).sum())
+
+
+def table_of(policy: LLMPolicy, batch: Batch) -> Tensor:
+    """Return the log-probabilities of all allowed tokens. Shape ``(N, A)``."""
+    features = policy.features(batch.ids)[batch.decisions.rows, batch.decisions.columns]
+    return policy.allowed_logits(features, batch.allowed).log_softmax(-1)
 
 
 @torch.no_grad()
 def beliefs_of(policy: LLMPolicy, rollout: Rollout) -> Tensor:
     batch = whole_batch(policy, rollout)
-    return episode_beliefs(read(policy, batch).score_logits, batch)
+    return episode_beliefs(read_anchor(policy, batch).score_logits, batch)
 
 
 def outcomes_of(rollout: Rollout) -> Tensor:
@@ -87,7 +93,7 @@ def outcomes_of(rollout: Rollout) -> Tensor:
 def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy, rollout: Rollout) -> None:
     batch = whole_batch(policy, rollout)
 
-    probs = read(policy, batch).logprobs.exp()
+    probs = table_of(policy, batch).exp()
 
     assert torch.allclose(probs.sum(-1), torch.ones(len(probs)))
     assert (probs[batch.allowed < 0] == 0).all()
@@ -272,7 +278,7 @@ def test_token_advantages_read_the_critic_at_every_choice(policy: LLMPolicy, rol
         policy, [with_hindsight(policy, e, t, "token") for e, t in zip(rollout.episodes, rollout.traces, strict=True)]
     )
     with torch.no_grad():
-        values = read(policy, batch).values
+        values = policy.values(policy.features(batch.ids), batch.states)
     left_to_pay = [
         0.5 * (len(episode) - turn)
         for episode, trace in zip(rollout.episodes, rollout.traces, strict=True)
@@ -322,7 +328,7 @@ def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(
     reference = make_policy(1)
     batch = whole_batch(policy, rollout)
     with torch.no_grad():
-        logprobs, ref_logprobs = read(policy, batch).logprobs, read(reference, batch).logprobs
+        logprobs, ref_logprobs = (table_of(each, batch) for each in (policy, reference))
     penalties = 0.3 * reference_kl(logprobs, ref_logprobs, batch.choices, estimator="exact")
     of_turns = np.split(
         np.bincount(batch.decision_steps, penalties), np.cumsum([len(episode) for episode in rollout.episodes])[:-1]

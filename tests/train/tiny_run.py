@@ -1,10 +1,15 @@
 """A whole run on real games that takes seconds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mise_gym.errors import ConfigError
 from mise_gym.train.config import GamesConfig, TrainConfig
 from mise_gym.train.ppo import PPOConfig
+from mise_gym.train.run import TrainingRun
 from mise_gym.train.warm_start import WarmStartConfig
 from tests.train.conftest import TINY
 
@@ -23,3 +28,13 @@ def tiny_run(folder: Path, *, iterations: int = ITERATIONS, **settings: Any) -> 
         ppo=PPOConfig(iterations=iterations, episodes_per_iteration=4, num_envs=2, num_epochs=1, learning_rate=1e-3),
         **settings,
     )
+
+
+def refusals(configs: Sequence[TrainConfig]) -> list[str]:
+    """Begin runs that cannot be, and return what was said."""
+    messages = []
+    for config in configs:
+        with pytest.raises(ConfigError) as refused:
+            TrainingRun(config)
+        messages.append(str(refused.value))
+    return messages
