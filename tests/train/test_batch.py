@@ -1,7 +1,6 @@
 """A batch of episodes against the same numbers looked up one by one."""
 
 import pytest
-import torch
 
 from mise_gym.train.batch import Batch, JudgedTrace, to_batch, with_hindsight
 from mise_gym.train.policy import LLMPolicy

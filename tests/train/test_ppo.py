@@ -100,8 +100,8 @@ def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy
     assert (batch.allowed < 0).any()
 
 
-def test_an_episodes_belief_is_the_mean_over_its_turns(policy: LLMPolicy, rollout: Rollout) -> None:
-    expected = [beliefs.mean() for beliefs in policy.self_evaluate(rollout.episodes)]
+def test_the_learner_reads_the_beliefs_that_the_policy_states(policy: LLMPolicy, rollout: Rollout) -> None:
+    expected = np.concatenate(policy.self_evaluate(rollout.episodes))
 
     assert beliefs_of(policy, rollout).tolist() == pytest.approx(expected, abs=1e-5)
 
