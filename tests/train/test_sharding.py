@@ -88,6 +88,8 @@ CASES: Mapping[str, tuple[Callable[[LLMPolicy], None], PPOConfig]] = {
     "bfloat16": (compute_in_bfloat16, CAREFUL),
     "adapter in bfloat16": (adapt_in_bfloat16, CAREFUL),
 }
+ROUGH = {"separate critic": 2e-5}
+"""One weight of the policy has a gradient of almost 0 there. Two processes with whole weights end at the same distance from one."""
 ROUNDED = ["bfloat16", "adapter in bfloat16"]
 
 
@@ -239,7 +241,7 @@ def test_two_processes_with_half_of_the_weights_learn_what_one_learns_with_all(
     weights, logs = learn(make_policy(0), rollout, case, is_sharded=False)
     weights.pop(OF_NO_EFFECT, None), both[0][case][0].pop(OF_NO_EFFECT, None)
 
-    assert_near(both[0][case][0], weights)
+    assert_near(both[0][case][0], weights, atol=ROUGH.get(case, 1e-6))
     assert both[0][case][1] == both[1][case][1]
     for ours, theirs in zip(both[0][case][1], logs, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
