@@ -70,6 +70,7 @@ def _report(summary: Mapping[str, Any], folder: Path) -> str:
         ("held-out success, greedy", "heldout_success_greedy_before", "heldout_success_greedy_after"),
         ("over-confidence on failures", "overconfidence_before", "overconfidence_after"),
         ("AUROC of the self-evaluation", "auroc_before", "auroc_after"),
+        ("AUROC of turns in an episode", "turn_auroc_before", "turn_auroc_after"),
     ]
     lines = [f"{'':32}before    after"]
     lines += [f"{title:32}{_number(summary[before]):>6}   {_number(summary[after]):>6}" for title, before, after in rows]

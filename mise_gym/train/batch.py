@@ -16,7 +16,7 @@ from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.trace import TokenTrace
 from mise_gym.types import Episode
 
-UNITS: Final = {"value_loss": "steps", "anchor_kl": "turns", "calibration_reward": "episodes"}
+UNITS: Final = {"value_loss": "steps", "anchor_kl": "turns", "calibration_reward": "turns"}
 """Term of the loss -> what it is a mean over; all others are means over decisions."""
 
 
@@ -28,7 +28,6 @@ class JudgedTrace:
     steps: Steps
     ids: list[int]
     slots: list[int]
-    outcome: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +50,14 @@ class Batch:
     """Where the critic reads. Shape ``(T,)``."""
     slots: Places
     """Where the beliefs are read. Shape ``(U,)``."""
-    slot_episodes: Tensor
-    """Which of the B episodes each slot belongs to. Shape ``(U,)``."""
-    outcomes: Tensor
-    """R of each episode. Shape ``(B,)``."""
 
 
 def with_hindsight(policy: LLMPolicy, episode: Episode, trace: TokenTrace, level: CreditLevel = "turn") -> JudgedTrace:
     """Put the hindsight questions behind an episode's tokens, and divide it into steps."""
-    questions = policy.text.hindsight([turn.action for turn in episode.transitions])
+    questions = policy.text.hindsight(episode.transitions)
     start = len(trace.ids)
     slots = [start + slot for slot in questions.slots]
-    return JudgedTrace(trace, Steps.of(trace, level), trace.ids + questions.ids, slots, episode.progress)
+    return JudgedTrace(trace, Steps.of(trace, level), trace.ids + questions.ids, slots)
 
 
 def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
@@ -73,7 +68,6 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
     decisions = [decision for trace in traces for decision in trace.decisions]
     first_step = np.cumsum([0, *(len(sequence.steps.turns) for sequence in sequences)])
     decision_steps = [first_step[row] + step for row, sequence in enumerate(sequences) for step in sequence.steps.of_decisions]
-    slots = Places.of([sequence.slots for sequence in sequences])
     return Batch(
         ids=ids,
         decisions=Places.of([[d.position - 1 for d in trace.decisions] for trace in traces]),
@@ -82,9 +76,7 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
         old_logprobs=torch.tensor([d.logprob for d in decisions], device=device),
         decision_steps=torch.tensor(decision_steps, dtype=torch.long, device=device),
         states=Places.of([sequence.steps.positions for sequence in sequences]),
-        slots=slots,
-        slot_episodes=slots.rows.to(device),
-        outcomes=torch.tensor([sequence.outcome for sequence in sequences], dtype=torch.float32, device=device),
+        slots=Places.of([sequence.slots for sequence in sequences]),
     )
 
 
@@ -97,7 +89,7 @@ def weights_of(batches: Sequence[Batch], *, is_counted: bool) -> list[dict[str, 
         batches: This process's passes.
         is_counted: False for one that only stands in for an empty part; its weights are 0.
     """
-    sizes = [(len(b.choices), len(b.states.rows), len(b.slot_episodes), len(b.outcomes)) for b in batches]
+    sizes = [(len(b.choices), len(b.states.rows), len(b.slots.rows), len(b.ids)) for b in batches]
     mine = torch.tensor(sizes, dtype=torch.float64, device=batches[0].ids.device) * is_counted
     parts = mine / total(mine.sum(0)).clamp(min=1)
     return [dict(zip(("decisions", "steps", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]

@@ -36,7 +36,7 @@ GLOSSARY: Final = {
     "train/entropy": "Entropy of the policy over the allowed tokens, in nats.",
     "train/reference_kl": "KL(policy || warm start) over the allowed tokens, in nats, as ppo.kl_estimator finds it.",
     "train/kl_coef": "Weight of that KL after this iteration; moves only with ppo.reference_kl_target.",
-    "train/calibration_reward": "r^C by ppo.calibration_score, mean over episodes; trained only in arms that train the judge.",
+    "train/calibration_reward": "r^C by ppo.calibration_score, mean over turns; trained only in arms that train the judge.",
     "train/anchor_kl": "KL(belief || warm start's belief) at the score slots, in nats.",
     "train/clip_fraction": "Share of decisions whose probability ratio left the clip range.",
     "train/approx_kl": "Estimate of KL(old policy || policy), in nats (Schulman's k3).",

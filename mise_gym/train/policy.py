@@ -217,5 +217,5 @@ class LLMPolicy(nn.Module):
         for left, turn, written in zip(range(len(turns))[::-1], turns, self.text.written(episode), strict=True):
             ids += written
             ids += self.text.observation(turn.next_observation, is_last=not left)
-        questions = self.text.hindsight([turn.action for turn in turns])
+        questions = self.text.hindsight(turns)
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]

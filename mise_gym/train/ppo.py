@@ -27,9 +27,10 @@ from mise_gym.train.losses import (
 )
 from mise_gym.train.policy import LLMPolicy, Reader
 from mise_gym.train.ranges import check_ranges
-from mise_gym.train.reading import Anchor, Pass, Reading, by_episode, drift_metrics, episode_beliefs, read, read_anchor
+from mise_gym.train.reading import Anchor, Pass, Reading, by_episode, drift_metrics, read, read_anchor
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
+from mise_gym.train.targets import BeliefTargets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +158,7 @@ class PPOLearner:
         )
         self.kl_coef = config.kl_coef
         self.reward_scale = ReturnScale()
+        self.targets = BeliefTargets()
         self.updated = 0
         """Calls of ``update`` so far."""
 
@@ -185,7 +187,8 @@ class PPOLearner:
         num_steps = [len(sequence.steps.turns) for sequence in sequences]
         values = by_episode(passes, [each.before.values for each in passes], num_steps)
         credit = self._credit(sequences, self._step_rewards(sequences, rewards, passes), values)
-        logs = self._epochs(minibatches, credit, rng)
+        targets = self.targets.learn(rollout.episodes, rewards)
+        logs = self._epochs(minibatches, credit, targets, rng)
         means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
         self.updated += 1
         if self.config.reference_kl_target is not None:
@@ -244,20 +247,22 @@ class PPOLearner:
             return critic_credit(rewards, values, steps, gamma=config.gamma, gae_lambda=config.gae_lambda)
         return group_credit(rewards, group_size=config.group_size, baseline=config.baseline, gamma=config.gamma)
 
-    def _epochs(self, minibatches: Sequence[Sequence[Pass]], credit: Credit, rng: np.random.Generator) -> list[dict[str, float]]:
+    def _epochs(
+        self, minibatches: Sequence[Sequence[Pass]], credit: Credit, targets: Sequence[FloatArray], rng: np.random.Generator
+    ) -> list[dict[str, float]]:
         """Go over the minibatches again and again, until the policy has moved far enough; return the metrics of each step."""
         logs: list[dict[str, float]] = []
         for _ in range(self.config.num_epochs):
             for index in rng.permutation(len(minibatches)):
-                logs.append(self._step(minibatches[index], credit))
+                logs.append(self._step(minibatches[index], credit, targets))
             if np.mean([log["train/approx_kl"] for log in logs[-len(minibatches) :]]) > self.config.target_kl:
                 break
         return logs
 
-    def _step(self, minibatch: Sequence[Pass], credit: Credit) -> dict[str, float]:
+    def _step(self, minibatch: Sequence[Pass], credit: Credit, targets: Sequence[FloatArray]) -> dict[str, float]:
         """Add up the gradients of a minibatch's passes, and take one step of the optimiser."""
         self.optimizer.zero_grad(set_to_none=True)
-        parts = [self._add_gradient(each, credit) for each in minibatch]
+        parts = [self._add_gradient(each, credit, targets) for each in minibatch]
         sum_gradients(self.policy.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
@@ -266,7 +271,7 @@ class PPOLearner:
             "train/gradient_norm": norm.item()
         }
 
-    def _add_gradient(self, each: Pass, credit: Credit) -> dict[str, Tensor]:
+    def _add_gradient(self, each: Pass, credit: Credit, targets: Sequence[FloatArray]) -> dict[str, Tensor]:
         """Add the gradient of one pass, and return its part of every term of the minibatch's loss."""
         config, batch, anchor = self.config, each.batch, each.anchor
         reading = self._read(batch, anchor)
@@ -277,13 +282,13 @@ class PPOLearner:
             clip_range=config.clip_range,
             clip_range_high=config.clip_range_high,
         )
-        beliefs = episode_beliefs(reading.score_logits, batch)
+        beliefs = reading.score_logits.sigmoid()
         terms = {
             "policy_loss": surrogate.loss,
             "value_loss": value_loss(reading.values, each.pick(credit.value_targets)),
             "entropy": mean(reading.entropies),
             "reference_kl": mean(reading.reference_kls),
-            "calibration_reward": calibration_reward(beliefs, batch.outcomes, score=config.calibration_score).mean(),
+            "calibration_reward": calibration_reward(beliefs, each.pick(targets), score=config.calibration_score).mean(),
             "anchor_kl": bernoulli_kl(reading.score_logits, anchor.score_logits).mean(),
             "clip_fraction": surrogate.clip_fraction,
             "approx_kl": surrogate.approx_kl,
@@ -329,6 +334,7 @@ class PPOLearner:
             "optimizer": self.optimizer.state_dict(),
             "kl_coef": self.kl_coef,
             "reward_scale": self.reward_scale.state_dict(),
+            "targets": self.targets.state_dict(),
             "updated": self.updated,
         }
 
@@ -336,4 +342,5 @@ class PPOLearner:
         """Restore what ``state_dict`` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.reward_scale.load_state_dict(state["reward_scale"])
+        self.targets.load_state_dict(state["targets"])
         self.kl_coef, self.updated = state["kl_coef"], state["updated"]

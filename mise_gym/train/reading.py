@@ -167,11 +167,3 @@ def drift_metrics(passes: Sequence[Pass]) -> dict[str, float]:
 
 def _beliefs(reading: Reading | Anchor) -> FloatArray:
     return np.asarray(reading.score_logits.sigmoid().double().cpu().numpy())
-
-
-def episode_beliefs(score_logits: Tensor, batch: Batch) -> Tensor:
-    """Return each episode's stated belief, the mean of P("good") over its turns. Shape ``(U,)`` -> ``(B,)``."""
-    episodes = len(batch.outcomes)
-    sums = torch.zeros(episodes, device=score_logits.device).index_add(0, batch.slot_episodes, score_logits.sigmoid())
-    counts = torch.bincount(batch.slot_episodes, minlength=episodes)
-    return sums / counts.clamp(min=1)

@@ -297,6 +297,8 @@ class TrainingRun:
             "overconfidence_after": last["overconfidence"],
             "auroc_before": first["auroc"],
             "auroc_after": last["auroc"],
+            "turn_auroc_before": first["turn_auroc_within"],
+            "turn_auroc_after": last["turn_auroc_within"],
             "seconds": sum(self.cost["seconds"].values()),
             "stage_seconds": self.cost["seconds"],
             "peak_memory_mb": self.cost["peak_memory_mb"],

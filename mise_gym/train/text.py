@@ -3,10 +3,11 @@
 One episode reads::
 
     <bos> TASK OBSERVATION_0 > ACTION_0 newline OBSERVATION_1 > ACTION_1 newline ...
-    Hindsight: ACTION_0 : ? newline ACTION_1 : ? newline ...
+    Hindsight: ACTION_0 : OBSERVATION_1 : ? newline ACTION_1 : OBSERVATION_2 : ? newline ...
 
-With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``. The
-hindsight questions repeat only the actions.
+The hindsight questions repeat each action and the beginning of what came back, so that what a turn did stands beside its
+question. With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``;
+the questions do not repeat thoughts.
 
 For a model with a chat template the same is a conversation: an instruction, the task and the first observation are a message of
 the user, an action is one of the assistant, and every other observation one of the user. The last of these ends with the
@@ -24,11 +25,13 @@ from typing import Any, Final
 from mise_gym.errors import ConfigError
 from mise_gym.train.frame import HINDSIGHT_HEADING, ChatTemplate, frame_of
 from mise_gym.train.trie import TokenTrie
-from mise_gym.types import Episode
+from mise_gym.types import Episode, Transition
 
 GOOD: Final = " good"
 BAD: Final = " bad"
 ACTION_LABEL: Final = "Action:"
+RESULT_TOKENS: Final = 24
+"""So many tokens of what came back does a hindsight question repeat."""
 WRITTEN: Final = "written"
 """Key in ``Episode.extra``: ``text``, ``ids`` and ``is_malformed`` of each turn, where the policy wrote more than the action."""
 
@@ -141,12 +144,14 @@ class EpisodeText:
         """Return the text of some tokens, without special ones."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def hindsight(self, actions: Sequence[str]) -> Hindsight:
-        """Return the hindsight questions about an episode's actions."""
+    def hindsight(self, turns: Sequence[Transition]) -> Hindsight:
+        """Return the hindsight questions about an episode's turns."""
         ids = list(self.frame.hindsight)
         slots = []
-        for action in actions:
-            ids += self.encode(f"{self.frame.before_action}{action} :")
+        for turn in turns:
+            ids += self.encode(f"{self.frame.before_action}{turn.action} :")
+            ids += self.encode(" " + " ".join(turn.next_observation.split()))[:RESULT_TOKENS]
+            ids += self.encode(" :")
             slots.append(len(ids) - 1)
             ids += self.encode("\n")
         return Hindsight(ids, slots)

@@ -1,7 +1,6 @@
 """A batch of episodes against the same numbers looked up one by one."""
 
 import pytest
-import torch
 
 from mise_gym.train.batch import Batch, JudgedTrace, to_batch, with_hindsight
 from mise_gym.train.policy import LLMPolicy
@@ -52,12 +51,6 @@ def test_states_and_slots_have_one_place_per_turn(batch: Batch, sequences: list[
 
     assert list(zip(batch.states.rows.tolist(), batch.states.columns.tolist(), strict=True)) == states
     assert list(zip(batch.slots.rows.tolist(), batch.slots.columns.tolist(), strict=True)) == slots
-    assert batch.slot_episodes.tolist() == [row for row, _ in slots]
-
-
-def test_outcomes_are_the_progress_of_the_episodes(batch: Batch, rollout: Rollout) -> None:
-    assert batch.outcomes.tolist() == [episode.progress for episode in rollout.episodes]
-    assert batch.outcomes.dtype == torch.float32
 
 
 def test_an_episode_without_a_single_choice_still_makes_a_batch(

@@ -15,10 +15,10 @@ from mise_gym.train.frame import COMMAND_INSTRUCTION, HINDSIGHT_QUESTION, THINKI
 from mise_gym.train.model import TinyModelConfig, build_tiny_model
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.run import TrainingRun
-from mise_gym.train.text import EpisodeText
+from mise_gym.train.text import RESULT_TOKENS, EpisodeText
 from mise_gym.train.trace import TokenTrace
 from mise_gym.trajectories import read_episodes
-from mise_gym.types import Episode
+from mise_gym.types import Episode, Transition
 from tests.train.chat_templates import TEMPLATES, UNUSABLE, chat_tokenizer
 from tests.train.generation_server import GenerationServer
 from tests.train.speller import play_by
@@ -57,7 +57,11 @@ def conversation(policy: LLMPolicy, episode: Episode, trace: TokenTrace) -> str:
         messages += [{"role": "assistant", "content": writing.text}, {"role": "user", "content": observation}]
     messages[-1]["content"] += HINDSIGHT_QUESTION
     rendered = policy.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    lines = "".join(f"{text.frame.before_action}{turn.action} :\n" for turn in episode.transitions)
+    results = [text.decode(text.encode(f" {observation}")[:RESULT_TOKENS]) for observation in seen]
+    lines = "".join(
+        f"{text.frame.before_action}{turn.action} :{result} :\n"
+        for turn, result in zip(episode.transitions, results, strict=True)
+    )
     return str(rendered).replace(rendered_date(str(rendered)), "01 Jan 2025") + lines
 
 
@@ -103,12 +107,18 @@ def test_every_turn_ends_with_the_sign_that_ends_an_answer(tokenizer: Any, kind:
         assert all(writing.ids[-1] == policy.text.frame.close[-1] for writing in trace.writings)
 
 
-def test_the_token_before_each_slot_is_the_colon_of_its_action(tokenizer: Any) -> None:
+def test_a_slot_stands_behind_each_action_and_what_came_back(tokenizer: Any) -> None:
     text = EpisodeText(tokenizer)
-    questions = text.hindsight(["take red apple", "wait"])
+    turns = [
+        Transition(observation="o", action=action, reward=0.0, next_observation="Done.") for action in ("take red apple", "wait")
+    ]
+    questions = text.hindsight(turns)
 
     ends = [tokenizer.decode(questions.ids[: slot + 1]) for slot in questions.slots]
-    assert [end.rpartition("\n")[2].rpartition("[/INST]")[2].strip() for end in ends] == ["take red apple :", "wait :"]
+    assert [end.rpartition("\n")[2].rpartition("[/INST]")[2].strip() for end in ends] == [
+        "take red apple : Done. :",
+        "wait : Done. :",
+    ]
     assert all(HINDSIGHT_QUESTION in end for end in ends)
 
 

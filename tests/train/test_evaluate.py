@@ -51,10 +51,20 @@ def test_figures_per_turn_compare_beliefs_with_the_simulators_verdict(evaluation
     assert summary["turn_auroc"] == pytest.approx(8.5 / 9)
 
 
+def test_credit_compares_turns_of_the_same_episode_only() -> None:
+    episodes = [episode(1.0, [1, 1, 0]), episode(0.0, [1, 0]), episode(0.0, [0, 0])]
+    echo = Evaluation(episodes, [np.full(3, 0.9), np.full(2, 0.1), np.full(2, 0.1)]).summary()
+    credit = Evaluation(episodes, [np.array([0.4, 0.2, 0.3]), np.array([0.9, 0.8]), np.full(2, 0.7)]).summary()
+
+    assert (echo["turn_auroc_within"], credit["turn_auroc_within"]) == (0.5, pytest.approx((1 / 2 + 1) / 2))
+    assert echo["turn_auroc"] > 0.5 > credit["turn_auroc"]
+
+
 def test_figures_that_need_failures_are_none_without_them() -> None:
     summary = Evaluation([episode(1.0, [1])], [np.array([0.5])]).summary()
 
     assert summary["overconfidence"] is summary["turn_overconfidence"] is summary["auroc"] is None
+    assert summary["turn_auroc_within"] is None
 
 
 def test_a_run_without_iterations_can_be_drawn(tmp_path: Path, evaluation: Evaluation) -> None:

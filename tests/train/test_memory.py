@@ -217,8 +217,6 @@ def free_batch(decisions: int) -> Batch:
         decision_steps=torch.zeros(decisions, dtype=torch.long),
         states=Places.of([[0]]),
         slots=Places.of([[0]]),
-        slot_episodes=torch.zeros(1, dtype=torch.long),
-        outcomes=torch.zeros(1),
     )
 
 

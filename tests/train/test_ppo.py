@@ -16,7 +16,7 @@ from mise_gym.train.credit import Steps
 from mise_gym.train.losses import reference_kl
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
-from mise_gym.train.reading import episode_beliefs, read_anchor, read_logprobs
+from mise_gym.train.reading import read_anchor, read_logprobs
 from mise_gym.train.rollout import Rollout, collect
 from tests.train.conftest import play
 from tests.train.pantry import Pantry
@@ -83,11 +83,11 @@ def table_of(policy: LLMPolicy, batch: Batch) -> Tensor:
 @torch.no_grad()
 def beliefs_of(policy: LLMPolicy, rollout: Rollout) -> Tensor:
     batch = whole_batch(policy, rollout)
-    return episode_beliefs(read_anchor(policy, batch).score_logits, batch)
+    return read_anchor(policy, batch).score_logits.sigmoid()
 
 
 def outcomes_of(rollout: Rollout) -> Tensor:
-    return torch.tensor([episode.progress for episode in rollout.episodes])
+    return torch.tensor([episode.progress for episode in rollout.episodes for _ in episode.transitions])
 
 
 def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy, rollout: Rollout) -> None:
@@ -100,8 +100,8 @@ def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy
     assert (batch.allowed < 0).any()
 
 
-def test_an_episodes_belief_is_the_mean_over_its_turns(policy: LLMPolicy, rollout: Rollout) -> None:
-    expected = [beliefs.mean() for beliefs in policy.self_evaluate(rollout.episodes)]
+def test_the_learner_reads_the_beliefs_that_the_policy_states(policy: LLMPolicy, rollout: Rollout) -> None:
+    expected = np.concatenate(policy.self_evaluate(rollout.episodes))
 
     assert beliefs_of(policy, rollout).tolist() == pytest.approx(expected, abs=1e-5)
 

@@ -117,11 +117,11 @@ def test_hop_5_the_surrogate_weighs_each_choice_by_the_advantage_of_its_turn(
     assert losses["train/policy_loss"] == pytest.approx(-np.mean(advantages[turns]), rel=1e-3)
 
 
-def test_hop_6_the_judge_is_paid_for_agreeing_with_it(
+def test_hop_6_the_judge_is_paid_for_agreeing_with_what_its_scores_say_about_it(
     policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]
 ) -> None:
-    belief = np.mean(rewards[0].scores)
+    beliefs = np.array(rewards[0].scores)
 
     losses = losses_of(policy, rollout, rewards)
 
-    assert losses["train/calibration_reward"] == pytest.approx(1 - (belief - HALF_RIGHT) ** 2, rel=1e-5)
+    assert losses["train/calibration_reward"] == pytest.approx(np.mean(1 - (beliefs - HALF_RIGHT) ** 2), rel=1e-5)

@@ -122,6 +122,8 @@ def test_the_summary_has_the_promised_figures(finished: Path) -> None:
         "overconfidence_after",
         "auroc_before",
         "auroc_after",
+        "turn_auroc_before",
+        "turn_auroc_after",
         "peak_memory_mb",
     } <= summary.keys()
     assert (summary["heldout_games"], summary["seed"], summary["reward"]) == (3, 0, "mise")

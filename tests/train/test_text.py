@@ -10,7 +10,8 @@ from mise_gym.errors import ConfigError
 from mise_gym.train.model import train_tokenizer
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout
-from mise_gym.train.text import EpisodeText
+from mise_gym.train.text import RESULT_TOKENS, EpisodeText
+from mise_gym.types import Transition
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +64,30 @@ def test_a_tokenizer_that_cannot_tell_good_from_bad_is_refused() -> None:
         EpisodeText(train_tokenizer(["x"], vocab_size=259))  # bytes only, so both begin with the blank
 
 
-def test_the_token_before_each_slot_is_the_colon_of_its_action(text: EpisodeText) -> None:
-    actions = ["take red apple", "wait", "wait"]
+def turn(action: str, answer: str) -> Transition:
+    return Transition(observation="o", action=action, reward=0.0, next_observation=answer)
 
-    hindsight = text.hindsight(actions)
+
+def test_a_slot_stands_behind_each_action_and_what_came_back(text: EpisodeText) -> None:
+    hindsight = text.hindsight([turn("take red apple", "Taken.\n\nWell done."), turn("wait", "Time passes.")])
 
     ends = [text.tokenizer.decode(hindsight.ids[: slot + 1]) for slot in hindsight.slots]
     assert ends == [
-        "\nHindsight:\n take red apple :",
-        "\nHindsight:\n take red apple :\n wait :",
-        "\nHindsight:\n take red apple :\n wait :\n wait :",
+        "\nHindsight:\n take red apple : Taken. Well done. :",
+        "\nHindsight:\n take red apple : Taken. Well done. :\n wait : Time passes. :",
     ]
+
+
+def test_a_slot_repeats_the_beginning_of_a_long_answer_only(text: EpisodeText) -> None:
+    hindsight = text.hindsight([turn("wait", "abcdefghij" * 100)])
+
+    begun = text.tokenizer.decode(text.encode(" " + "abcdefghij" * 100)[:RESULT_TOKENS])
+    assert text.tokenizer.decode(hindsight.ids[: hindsight.slots[0] + 1]) == f"\nHindsight:\n wait :{begun} :"
 
 
 def test_an_episode_reads_the_same_as_what_was_generated(policy: LLMPolicy, rollout: Rollout) -> None:
     for episode, trace in zip(rollout.episodes, rollout.traces, strict=True):
-        questions = policy.text.hindsight([turn.action for turn in episode.transitions])
+        questions = policy.text.hindsight(episode.transitions)
 
         ids, slots = policy.with_hindsight(episode)
 
