@@ -199,7 +199,7 @@ def logit_bytes(shape: Shape, config: TrainConfig) -> int:
 def anchor_bytes(shape: Shape, config: TrainConfig) -> int:
     """Return what is kept of the reference for all decisions of a rollout, each turn being as long as can be."""
     decisions = config.ppo.episodes_per_iteration * config.games.max_turns * _written_tokens(config)
-    return decisions * shape.hidden_size * BYTES[config.model_config.dtype]
+    return decisions * shape.hidden_size * BYTES[_stored_dtype(config)]
 
 
 def sampling_bytes(shape: Shape, config: TrainConfig) -> int:
@@ -209,8 +209,11 @@ def sampling_bytes(shape: Shape, config: TrainConfig) -> int:
 
 def _head_copy(shape: Shape, config: TrainConfig) -> int:
     """Return the bytes of the whole output layer in float32, where it is stored in another type."""
-    stored = config.model_config.stored_dtype(is_trained=not config.lora.is_used)
-    return 0 if stored == "float32" else 4 * shape.vocab_size * shape.hidden_size
+    return 0 if _stored_dtype(config) == "float32" else 4 * shape.vocab_size * shape.hidden_size
+
+
+def _stored_dtype(config: TrainConfig) -> DTypeName:
+    return config.model_config.stored_dtype(is_trained=not config.lora.is_used)
 
 
 def _writes_freely(config: TrainConfig) -> bool:

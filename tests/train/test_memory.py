@@ -19,8 +19,10 @@ from mise_gym.train.batch import Batch
 from mise_gym.train.choices import pack_allowed, sample
 from mise_gym.train.config import GamesConfig, TrainConfig
 from mise_gym.train.memory import (
+    ACTION_TOKENS,
     MemoryEstimate,
     activation_bytes,
+    anchor_bytes,
     cache_bytes,
     estimate_memory,
     find_shape,
@@ -216,6 +218,21 @@ def free_batch(decisions: int) -> Batch:
         states=Places.of([[0]]),
         slots=Places.of([[0]]),
     )
+
+
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_kept_of_the_reference_is_counted_exactly(tokenizer: Any, tmp_path: Path, rank: int, dtype: Any) -> None:
+    one_turn = {"games": GamesConfig(max_turns=1), "ppo": PPOConfig(episodes_per_iteration=2)}
+    config = replace(settings(rank, dtype=dtype), **one_turn)
+    model = build("llama", len(tokenizer))
+    shape = shape_of(model, config)
+    policy = policy_of(model, tokenizer, config, tmp_path)
+
+    with torch.no_grad():
+        anchor = read_anchor(reference_of(policy), free_batch(2 * ACTION_TOKENS))
+
+    assert anchor_bytes(shape, config) == nbytes(anchor.features)
 
 
 def test_drawing_among_all_tokens_is_estimated_within_a_fifth() -> None:
