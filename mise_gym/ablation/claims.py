@@ -28,6 +28,9 @@ class RunFigures:
     """Mean belief minus mean outcome over all episodes."""
     auroc_before: float | None
     auroc_after: float | None
+    turn_auroc_before: float | None
+    """How well beliefs tell good turns from bad ones of the same episode."""
+    turn_auroc_after: float | None
 
 
 Seeds = Mapping[int, RunFigures]

@@ -19,10 +19,12 @@ _COLUMNS: Final[Mapping[str, Callable[[RunFigures], float | None]]] = {
     "gap after": lambda run: run.gap_after,
     "AUROC before": lambda run: run.auroc_before,
     "AUROC after": lambda run: run.auroc_after,
+    "turn AUROC before": lambda run: run.turn_auroc_before,
+    "turn AUROC after": lambda run: run.turn_auroc_after,
 }
 _LEGEND: Final = """Success is of held-out tasks, with sampled actions. Intervals are Student's t over seeds, 95 %.
 Over-confidence is the mean belief minus the mean outcome of failed episodes, the gap the same of all episodes, AUROC how well
-the belief tells success from failure. Differences are by seed, between runs that began with the same model."""
+the belief tells success from failure, turn AUROC how well it tells good turns from bad ones of the same episode. Differences are by seed, between runs that began with the same model."""
 
 
 def verdicts(figures: Figures) -> list[dict[str, Any]]:

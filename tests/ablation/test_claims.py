@@ -28,6 +28,8 @@ RUN = RunFigures(
     gap_after=0.02,
     auroc_before=0.7,
     auroc_after=0.9,
+    turn_auroc_before=0.6,
+    turn_auroc_after=0.8,
 )
 
 

@@ -39,6 +39,8 @@ def summary(success: float) -> dict[str, Any]:
         "overconfidence_after": 0.1,
         "auroc_before": None,
         "auroc_after": 0.9,
+        "turn_auroc_before": 0.6,
+        "turn_auroc_after": 0.8,
         "seconds": 1030.0,
         "peak_memory_mb": 512.4,
         "stage_seconds": {"warm_start": 10.0, "evaluation_after": 20.0, "ppo": 1000.0},
