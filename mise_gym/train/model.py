@@ -24,7 +24,7 @@ class TinyModelConfig:
     """Width of the feed-forward layer."""
     vocab_size: int = 1024
     """Size of the byte-level BPE vocabulary."""
-    max_tokens: int = 2048
+    max_tokens: int = 4096
     """Longest episode in tokens."""
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from mise_gym.train.text import BAD, GOOD
 from tests.train.pantry import THINGS, Pantry
 
 MakePolicy = Callable[..., LLMPolicy]
-TINY = TinyModelConfig(hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, vocab_size=320, max_tokens=512)
+TINY = TinyModelConfig(hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, vocab_size=320, max_tokens=768)
 
 
 @pytest.fixture(scope="session", autouse=True)
