@@ -21,7 +21,8 @@ THINKING_INSTRUCTION: Final = (
 COMMAND_INSTRUCTION: Final = "Answer each message with the next command, and with nothing else."
 """Opens a conversation without thoughts; plain text has no instruction, as the warm start shows what to do."""
 HINDSIGHT_QUESTION: Final = (
-    "\n\nThe attempt is over. Looking back, was each action good or bad? Answer with a line for each, like this: look : good"
+    "\n\nThe attempt is over. Looking back, was each action good or bad? Answer with a line for each, which "
+    "repeats the action and the beginning of what came back, like this: look : A dark room. : good"
 )
 
 TODAY: Final = {f"%{letter}": datetime(2025, 1, 1, tzinfo=UTC).strftime(f"%{letter}") for letter in "aAbBdFHIjmMpSyY"}
