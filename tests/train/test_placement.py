@@ -162,7 +162,7 @@ def test_nothing_in_an_iteration_builds_the_logits_of_all_tokens(make_policy: Ma
         PPOLearner(policy, reference_of(policy), ONLY_POLICY, train_judge=True).update(
             rollout, pay_nothing(rollout), np.random.default_rng(0)
         )
-    tokens = sum(len(trace.ids) for trace in rollout.traces)
+    tokens = sum(len(policy.with_hindsight(episode)[0]) for episode in rollout.episodes)
 
     assert largest.numel < tokens * vocabulary / 4
     with LargestTensor() as largest:

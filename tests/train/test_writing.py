@@ -21,7 +21,7 @@ from mise_gym.train.ppo import PPOConfig, PPOLearner
 from mise_gym.train.reading import read_logprobs
 from mise_gym.train.rescoring import rescored
 from mise_gym.train.rollout import Rollout, collect
-from mise_gym.train.text import WRITTEN
+from mise_gym.train.text import RESULT_TOKENS, WRITTEN
 from mise_gym.train.trace import Writing
 from mise_gym.trajectories import read_episodes, write_episodes
 from tests.train.pantry import OpenPantry
@@ -214,13 +214,15 @@ def test_thoughts_before_a_constrained_action_are_free_and_the_action_is_admissi
     assert {writing.is_malformed for writing in writings(rollout)} == {True, False}
 
 
-def test_hindsight_questions_are_about_the_actions_and_not_the_thoughts(speller: Speller) -> None:
+def test_hindsight_questions_are_about_actions_and_what_they_brought_and_not_about_thoughts(speller: Speller) -> None:
     policy = speller(True)
     rollout = play_by(THINKING, policy, 6)
 
     for episode, trace in zip(rollout.episodes, rollout.traces, strict=True):
         ids = with_hindsight(policy, episode, trace).ids[len(trace.ids) :]
-        asked = "".join(f" {turn.action} :\n" for turn in episode.transitions)
+        seen = [" ".join(turn.next_observation.split()) for turn in episode.transitions]
+        results = [policy.text.decode(policy.text.encode(f" {observation}")[:RESULT_TOKENS]) for observation in seen]
+        asked = "".join(f" {turn.action} :{result} :\n" for turn, result in zip(episode.transitions, results, strict=True))
         assert policy.text.decode(ids) == f"\nHindsight:\n{asked}"
 
 
