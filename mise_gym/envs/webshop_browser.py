@@ -47,25 +47,19 @@ const page = document.documentElement.cloneNode(true);
 page.querySelector("#state").remove();
 return [state.textContent, page.outerHTML];
 """
-# The driver runs a script again on the page that follows if that page comes before the answer; then there is nothing to do.
 _ONCE: Final = """
 const state = document.getElementById("state");
 if (!state || JSON.parse(state.textContent).step !== arguments[1]) return;
 """
-_CLICK: Final = (
-    _ONCE
-    + """
+"""Goes before what acts: the driver runs a script again, on the page that follows, if that page comes before the answer."""
+_CLICK: Final = """
 [...document.querySelectorAll("[data-click]")].find(element => element.dataset.click === arguments[0]).click();
 """
-)
-_SEARCH: Final = (
-    _ONCE
-    + """
+_SEARCH: Final = """
 const field = document.getElementById("search_input");
 field.value = arguments[0];
 field.form.submit();
 """
-)
 
 
 class WebShopBrowserEnv(TextEnv):
@@ -281,13 +275,16 @@ class _Shopper:
     def do(self, verb: str, words: str) -> bool:
         """Search or click, and wait for the page that follows; return whether that can be done here."""
         if verb == "search" and "search[...]" in self.state["actions"] and len(words) <= LONGEST_QUERY:
-            self.window.run(_SEARCH, words.encode("utf-8", "replace").decode(), self.state["step"])
+            self._act(_SEARCH, words.encode("utf-8", "replace").decode())
         elif verb == "click" and f"click[{words}]" in self.state["actions"]:
-            self.window.run(_CLICK, words, self.state["step"])
+            self._act(_CLICK, words)
         else:
             return False
         self._arrive()
         return True
+
+    def _act(self, script: str, words: str) -> None:
+        self.window.run(_ONCE + script, words, self.state["step"])
 
     def leave(self) -> None:
         """Close the window, and the shop."""

@@ -167,13 +167,7 @@ class RewardPipeline:
 
     def _judgement(self, result: JudgeResult) -> dict[str, Any]:
         """Return who judged, at what cost, and what was said besides the scores."""
-        judgement: dict[str, Any] = {
-            "name": self.judge.name,
-            "calls": result.calls,
-            "tokens": result.tokens,
-            "seconds": result.seconds,
-            "cost": result.cost,
-        }
+        judgement = {"name": self.judge.name, **{name: getattr(result, name) for name in COSTS}}
         if result.message:
             judgement["message"] = result.message
         if result.reasons:

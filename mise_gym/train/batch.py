@@ -89,8 +89,8 @@ def weights_of(batches: Sequence[Batch], counted: int) -> list[dict[str, float]]
         batches: This process's passes.
         counted: How many of them are its part of the minibatch; the others only stand in, and their weights are 0.
     """
-    sizes = [(len(b.choices), len(b.states.rows), len(b.slots.rows), len(b.ids)) for b in batches]
+    sizes = [(len(b.choices), len(b.states.rows), len(b.slots.rows)) for b in batches]
     mine = torch.tensor(sizes, dtype=torch.float64, device=batches[0].ids.device)
     mine[counted:] = 0
     parts = mine / total(mine.sum(0)).clamp(min=1)
-    return [dict(zip(("decisions", "steps", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]
+    return [dict(zip(("decisions", "steps", "turns"), part, strict=True)) for part in parts.tolist()]

@@ -53,14 +53,14 @@ class Evaluation:
             "ece": metrics.ece(beliefs, outcomes),
             "mutual_information_bits": metrics.mutual_information_bits(beliefs, outcomes),
             "turn_overconfidence": _gap(turn_beliefs[failed], good[failed]),
-            "turn_auroc": metrics.auroc(turn_beliefs, good == 1),
-            "turn_auroc_within": self._turn_auroc_within(),
+            "turn_auroc": self._turn_auroc(),
         }
 
-    def _turn_auroc_within(self) -> float | None:
+    def _turn_auroc(self) -> float | None:
         """Return how well beliefs tell good turns from bad ones of the same episode, the mean over episodes that have both.
 
-        Only this is credit per turn: a judge that gives all turns of an episode its outcome has 0.5 here.
+        That is credit per turn: a judge that gives all turns of an episode its outcome has 0.5 here. Over all turns together it
+        would look better, as episodes that go well have more good turns.
         """
         labels = [np.array(episode.extra[GOOD_TURNS]) == 1 for episode in self.episodes]
         areas = [metrics.auroc(belief, label) for belief, label in zip(self.beliefs, labels, strict=True)]

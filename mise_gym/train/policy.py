@@ -216,8 +216,8 @@ class LLMPolicy(nn.Module):
         """Return an episode's token ids with the hindsight questions behind it, and the positions of their slots."""
         turns = episode.transitions
         ids = self.text.opening(episode.task, turns[0].observation)
-        for left, turn, written in zip(range(len(turns))[::-1], turns, self.text.written(episode), strict=True):
+        for number, (turn, written) in enumerate(zip(turns, self.text.written(episode), strict=True), start=1):
             ids += written
-            ids += self.text.observation(turn.next_observation, is_last=not left)
+            ids += self.text.observation(turn.next_observation, is_last=number == len(turns))
         questions = self.text.hindsight(turns)
         return ids + questions.ids, [len(ids) + slot for slot in questions.slots]

@@ -127,7 +127,7 @@ class Pass:
     @property
     def is_counted(self) -> bool:
         """Whether the episodes are this process's part, and not one that stands in for an empty part."""
-        return self.weights["episodes"] > 0
+        return self.weights["turns"] > 0
 
     def pick(self, per_episode: Sequence[FloatArray]) -> Tensor:
         """Return the entries of these episodes, one after the other. Shapes ``(T_i,)`` -> ``(T,)``."""

@@ -47,8 +47,8 @@ def test_figures_per_turn_compare_beliefs_with_the_simulators_verdict(evaluation
 
     # turns of failed episodes: beliefs 0.9, 0.6, 0.3, 0.4 against 1, 0, 0, 0
     assert summary["turn_overconfidence"] == pytest.approx((0.9 + 0.6 + 0.3 + 0.4) / 4 - 0.25)
-    # good turns 0.8, 0.6, 0.9 against bad ones 0.6, 0.3, 0.4: eight wins and one tie of nine pairs
-    assert summary["turn_auroc"] == pytest.approx(8.5 / 9)
+    # only the second episode has good and bad turns: 0.9 against 0.6 and 0.3
+    assert summary["turn_auroc"] == 1.0
 
 
 def test_credit_compares_turns_of_the_same_episode_only() -> None:
@@ -56,15 +56,15 @@ def test_credit_compares_turns_of_the_same_episode_only() -> None:
     echo = Evaluation(episodes, [np.full(3, 0.9), np.full(2, 0.1), np.full(2, 0.1)]).summary()
     credit = Evaluation(episodes, [np.array([0.4, 0.2, 0.3]), np.array([0.9, 0.8]), np.full(2, 0.7)]).summary()
 
-    assert (echo["turn_auroc_within"], credit["turn_auroc_within"]) == (0.5, pytest.approx((1 / 2 + 1) / 2))
-    assert echo["turn_auroc"] > 0.5 > credit["turn_auroc"]
+    assert echo["turn_auroc"] == 0.5
+    assert credit["turn_auroc"] == pytest.approx((1 / 2 + 1) / 2)
 
 
 def test_figures_that_need_failures_are_none_without_them() -> None:
     summary = Evaluation([episode(1.0, [1])], [np.array([0.5])]).summary()
 
     assert summary["overconfidence"] is summary["turn_overconfidence"] is summary["auroc"] is None
-    assert summary["turn_auroc_within"] is None
+    assert summary["turn_auroc"] is None
 
 
 def test_a_run_without_iterations_can_be_drawn(tmp_path: Path, evaluation: Evaluation) -> None:
