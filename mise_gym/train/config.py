@@ -15,7 +15,7 @@ from mise_gym.train.forms import Decoding
 from mise_gym.train.frame import ChatTemplate
 from mise_gym.train.model import TinyModelConfig
 from mise_gym.train.placement import ModelConfig
-from mise_gym.train.ppo import PPOConfig
+from mise_gym.train.ppo import JudgeRole, PPOConfig
 from mise_gym.train.ranges import check_ranges
 from mise_gym.train.server import IN_PROCESS, ServerConfig
 from mise_gym.train.task_sets.scienceworld import ScienceWorldConfig
@@ -33,14 +33,12 @@ class RewardArm:
 
     reward_mode: Literal["sparse", "dense"] = "sparse"
     """What the environment pays: its outcome at the end, or its progress turn by turn."""
-    uses_hindsight: bool = False
-    """Whether the self-evaluation is part of the reward. It is measured in every arm."""
-    calibrator: str = "outcome"
-    """How scores become rewards."""
+    judge: JudgeRole = "measured"
+    """Whether the self-evaluation is part of the reward, and whether r^C trains it. It is measured in every arm."""
+    calibrator: str | None = None
+    """How scores become rewards; none is the setting ``calibrator``."""
     is_flipped: bool = False
     """Whether the self-evaluation is turned into its opposite."""
-    trains_judge: bool = False
-    """Whether r^C trains the self-evaluation."""
     trains_policy: bool = True
     """Whether there is reinforcement learning at all, or only the warm start and its evaluation."""
 
@@ -48,11 +46,11 @@ class RewardArm:
 REWARD_ARMS: Final[Mapping[str, RewardArm]] = {
     "sparse": RewardArm(),
     "dense": RewardArm(reward_mode="dense"),
-    "mise": RewardArm(uses_hindsight=True, trains_judge=True),
-    "mise-nocal": RewardArm(uses_hindsight=True, calibrator="centred"),
-    "mise-flipped": RewardArm(uses_hindsight=True, calibrator="centred", is_flipped=True),
-    "mise-flipped-cal": RewardArm(uses_hindsight=True, is_flipped=True, trains_judge=True),
-    "process": RewardArm(uses_hindsight=True, calibrator="identity"),
+    "mise": RewardArm(judge="trained"),
+    "mise-nocal": RewardArm(judge="used", calibrator="centred"),
+    "mise-flipped": RewardArm(judge="used", calibrator="centred", is_flipped=True),
+    "mise-flipped-cal": RewardArm(judge="trained", is_flipped=True),
+    "process": RewardArm(judge="used", calibrator="identity"),
     "sft": RewardArm(trains_policy=False),
 }
 """Value of ``--reward`` -> what it means."""
@@ -106,8 +104,11 @@ class TrainConfig:
     """Folder or hub id of a causal language model; none builds a tiny one from nothing."""
     seed: int = 0
     """Decides everything that is drawn at random."""
-    w_hindsight: float = 0.1
-    """Weight of the hindsight reward per turn, beside an outcome between 0 and 1 per episode."""
+    w_hindsight: float = 1.0
+    """Weight of a turn's hindsight reward, beside an outcome between 0 and 1 per episode; where it adds up over turns, with
+    --ppo.hindsight-credit return, take 0.1."""
+    calibrator: str = "outcome"
+    """How the scores become rewards in the arms that calibrate: outcome, affine, beta, isotonic or another name."""
     max_observation_tokens: int = 256
     """Longer observations lose their middle."""
     decoding: Decoding = "constrained"

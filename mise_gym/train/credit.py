@@ -11,6 +11,7 @@ from mise_gym.train.advantages import FloatArray, GroupBaseline, gae, group_adva
 from mise_gym.train.trace import TokenTrace
 
 CreditLevel = Literal["turn", "token"]
+HindsightCredit = Literal["turn", "return"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Steps:
         rewards[self._ends_turn()] = turn_rewards
         return rewards
 
+    def spread(self, turn_values: FloatArray) -> FloatArray:
+        """Give every step the value of its turn. Shape ``(turns,)`` -> ``(T,)``."""
+        return turn_values[self.turns]
+
     def discounts(self, gamma: float) -> FloatArray:
         """Return the discount after each step: ``gamma`` between turns, none within one. Shape ``(T,)``."""
         return np.where(self._ends_turn(), gamma, 1.0)
@@ -73,13 +78,20 @@ class Credit:
 
 
 def critic_credit(
-    rewards: Sequence[FloatArray], values: Sequence[FloatArray], steps: Sequence[Steps], *, gamma: float, gae_lambda: float
+    rewards: Sequence[FloatArray],
+    values: Sequence[FloatArray],
+    known: Sequence[FloatArray],
+    steps: Sequence[Steps],
+    *,
+    gamma: float,
+    gae_lambda: float,
 ) -> Credit:
     """Compare returns with a critic's values, by GAE; advantages are normalised over all steps of the rollout.
 
     Args:
         rewards: Of each episode's steps. Shape of each ``(T,)``.
         values: The critic's. Shape of each ``(T,)``.
+        known: Credit that a step has for itself, whatever came before and after; added to its advantage. Shape of each ``(T,)``.
         steps: The steps of each episode.
         gamma: Discount per turn.
         gae_lambda: As for ``gae``.
@@ -88,14 +100,18 @@ def critic_credit(
         gae(reward, value, gamma=each.discounts(gamma), gae_lambda=gae_lambda)
         for reward, value, each in zip(rewards, values, steps, strict=True)
     ]
-    return Credit(normalise([advantages for advantages, _ in pairs]), [targets for _, targets in pairs])
+    advantages = [advantage + own for (advantage, _), own in zip(pairs, known, strict=True)]
+    return Credit(normalise(advantages), [targets for _, targets in pairs])
 
 
-def group_credit(rewards: Sequence[FloatArray], *, group_size: int, baseline: GroupBaseline, gamma: float) -> Credit:
+def group_credit(
+    rewards: Sequence[FloatArray], known: Sequence[FloatArray], *, group_size: int, baseline: GroupBaseline, gamma: float
+) -> Credit:
     """Compare returns with those of the other episodes of a task.
 
     Args:
         rewards: Of each episode's turns, the episodes of a task in a row. Shape of each ``(T,)``.
+        known: Credit that a turn has for itself, as for ``critic_credit``. Shape of each ``(T,)``.
         group_size: Episodes of each task.
         baseline: As for ``group_advantages``.
         gamma: Discount per turn.
@@ -103,7 +119,7 @@ def group_credit(rewards: Sequence[FloatArray], *, group_size: int, baseline: Gr
     returns = [returns_to_go(reward, gamma=gamma) for reward in rewards]
     groups = [returns[start : start + group_size] for start in range(0, len(returns), group_size)]
     advantages = [advantage for group in groups for advantage in group_advantages(group, baseline)]
-    return Credit(advantages, returns)
+    return Credit([advantage + own for advantage, own in zip(advantages, known, strict=True)], returns)
 
 
 def explained_variance(values: Sequence[FloatArray], value_targets: Sequence[FloatArray]) -> float:

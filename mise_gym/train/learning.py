@@ -64,14 +64,14 @@ class Trainer:
         self.writers = writers or make_writers(config)
         self.pipeline = RewardPipeline(
             FlippedJudge(judge) if arm.is_flipped else judge,
-            arm.calibrator,
-            w_hindsight=config.w_hindsight if arm.uses_hindsight else 0.0,
+            arm.calibrator or config.calibrator,
+            w_hindsight=config.w_hindsight if arm.judge != "measured" else 0.0,
         )
         tasks = task_set(config)
         self.games = tasks.options("train")
         """Options of ``reset`` of every training task."""
         self.alarm = HackingAlarm()
-        self.learner = PPOLearner(policy, reference, config.ppo, train_judge=arm.trains_judge)
+        self.learner = PPOLearner(policy, reference, config.ppo, judge=arm.judge)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.rng = np.random.default_rng(seed)
         self.validation = Validation(config.evaluation, tasks.options("valid"), players, policy, folder / "best", seed)

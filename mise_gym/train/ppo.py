@@ -12,7 +12,7 @@ from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.advantages import FloatArray, returns_to_go
 from mise_gym.train.batch import UNITS, Batch, JudgedTrace, to_batch, weights_of, with_hindsight
-from mise_gym.train.credit import Credit, CreditLevel, critic_credit, explained_variance, group_credit
+from mise_gym.train.credit import Credit, CreditLevel, HindsightCredit, critic_credit, explained_variance, group_credit
 from mise_gym.train.critic import CriticKind
 from mise_gym.train.distributed import total
 from mise_gym.train.losses import (
@@ -32,6 +32,9 @@ from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_f
 from mise_gym.train.sharding import passes_of, reduce_gradients, reshard
 from mise_gym.train.shards import gathered, optimizer_state_like
 from mise_gym.train.targets import BeliefTargets
+
+JudgeRole = Literal["measured", "used", "trained"]
+"""What becomes of the self-evaluation: it is only measured; it pays, and is held near the warm start's; r^C trains it besides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,9 @@ class PPOConfig:
     advantages: CreditLevel = "turn"
     """Whether all tokens of a turn share an advantage, or the critic is read at every chosen token, with the turn's reward on its
     last one."""
+    hindsight_credit: HindsightCredit = "turn"
+    """What a hindsight reward is credit for: its own turn, to whose advantage it is added; or, as any other reward, all turns
+    before it too, through their returns."""
     critic: CriticKind = "detached"
     """Whether the critic reads the features of one token, or of the whole episode through a transformer block of its own."""
     gamma: float = 0.99
@@ -92,12 +98,12 @@ class PPOConfig:
     """Stop the epochs early when the policy has moved this far from the one that played."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
-    calibration_coef: float = 1.0
+    calibration_coef: float = 0.1
     """Weight of the calibration reward r^C, in arms that train the judge."""
     calibration_score: CalibrationScore = "brier"
     """The scoring rule of r^C: squared error, or a bounded logarithm, which cares more for small probabilities."""
-    anchor_coef: float = 0.02
-    """Weight of KL(belief || warm start's belief) on the score slots; keeps the judge a judge."""
+    anchor_coef: float = 0.5
+    """Weight of KL(belief || warm start's belief) on the score slots, in arms whose judge pays; keeps the judge a judge."""
 
     def __post_init__(self) -> None:
         """Check ranges and contradictions."""
@@ -142,14 +148,14 @@ class PPOLearner:
         policy: Trained in place.
         reference: The policy from before reinforcement learning, as ``reference_of`` returns it; anchors actions and beliefs.
         config: The knobs.
-        train_judge: Whether r^C trains the self-evaluation.
+        judge: What becomes of the self-evaluation.
     """
 
-    def __init__(self, policy: LLMPolicy, reference: Reader, config: PPOConfig, *, train_judge: bool) -> None:
+    def __init__(self, policy: LLMPolicy, reference: Reader, config: PPOConfig, *, judge: JudgeRole) -> None:
         self.policy = policy
         self.reference = reference
         self.config = config
-        self.train_judge = train_judge
+        self.judge = judge
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": policy.trained_weights, "lr": config.learning_rate},
@@ -187,7 +193,7 @@ class PPOLearner:
         passes = [each for minibatch in minibatches for each in minibatch]
         num_steps = [len(sequence.steps.turns) for sequence in sequences]
         values = by_episode(passes, [each.before.values for each in passes], num_steps)
-        credit = self._credit(sequences, self._step_rewards(sequences, rewards, passes), values)
+        credit = self._credit(sequences, rewards, passes, values)
         targets = self.targets.learn(rollout.episodes, rewards)
         logs = self._epochs(minibatches, credit, targets, rng)
         reshard(self.reference)  # its output layer is read to the end
@@ -226,27 +232,36 @@ class PPOLearner:
     def _read(self, batch: Batch, anchor: Anchor) -> Reading:
         return read(self.policy, batch, anchor, self.config.kl_estimator)
 
-    def _step_rewards(
-        self, sequences: Sequence[JudgedTrace], rewards: Sequence[RewardBreakdown], passes: Sequence[Pass]
-    ) -> list[FloatArray]:
-        """Return what each step is paid: the turn's reward, scaled, less the KL penalty if it is to be taken off here."""
+    def _credit(
+        self,
+        sequences: Sequence[JudgedTrace],
+        rewards: Sequence[RewardBreakdown],
+        passes: Sequence[Pass],
+        values: Sequence[FloatArray],
+    ) -> Credit:
+        """Return advantages and value targets."""
         config = self.config
-        turn_rewards = [np.array(reward.step_rewards) for reward in rewards]
+        whole = [np.array(reward.step_rewards) for reward in rewards]
+        paid = [np.array(reward.env_rewards) for reward in rewards] if config.hindsight_credit == "turn" else whole
         if config.reward_scale == "running":
-            self.reward_scale.update([returns_to_go(reward, gamma=config.gamma) for reward in turn_rewards])
-        step_rewards = [s.steps.rewards(r / self.reward_scale.value) for s, r in zip(sequences, turn_rewards, strict=True)]
-        if config.kl_penalty == "reward":
+            self.reward_scale.update([returns_to_go(reward, gamma=config.gamma) for reward in paid])
+        scale, steps = self.reward_scale.value, [sequence.steps for sequence in sequences]
+        known = [each.spread((all_of_it - part) / scale) for each, all_of_it, part in zip(steps, whole, paid, strict=True)]
+        step_rewards = self._step_rewards(sequences, [part / scale for part in paid], passes)
+        if config.baseline == "critic":
+            return critic_credit(step_rewards, values, known, steps, gamma=config.gamma, gae_lambda=config.gae_lambda)
+        return group_credit(step_rewards, known, group_size=config.group_size, baseline=config.baseline, gamma=config.gamma)
+
+    def _step_rewards(
+        self, sequences: Sequence[JudgedTrace], turn_rewards: Sequence[FloatArray], passes: Sequence[Pass]
+    ) -> list[FloatArray]:
+        """Return what each step is paid: the turn's reward, less the KL penalty if it is to be taken off here."""
+        step_rewards = [s.steps.rewards(reward) for s, reward in zip(sequences, turn_rewards, strict=True)]
+        if self.config.kl_penalty == "reward":
             num_decisions = [len(sequence.trace.decisions) for sequence in sequences]
             kls = by_episode(passes, [each.before.reference_kls for each in passes], num_decisions)
             step_rewards = [r - self.kl_coef * s.steps.sums(kl) for s, r, kl in zip(sequences, step_rewards, kls, strict=True)]
         return step_rewards
-
-    def _credit(self, sequences: Sequence[JudgedTrace], rewards: Sequence[FloatArray], values: Sequence[FloatArray]) -> Credit:
-        config = self.config
-        if config.baseline == "critic":
-            steps = [sequence.steps for sequence in sequences]
-            return critic_credit(rewards, values, steps, gamma=config.gamma, gae_lambda=config.gae_lambda)
-        return group_credit(rewards, group_size=config.group_size, baseline=config.baseline, gamma=config.gamma)
 
     def _epochs(
         self, minibatches: Sequence[Sequence[Pass]], credit: Credit, targets: Sequence[FloatArray], rng: np.random.Generator
@@ -305,8 +320,10 @@ class PPOLearner:
             loss = loss + config.vf_coef * terms["value_loss"]
         if config.kl_penalty == "loss":
             loss = loss + self.kl_coef * terms["reference_kl"]
-        if self.train_judge:
-            loss = loss - config.calibration_coef * terms["calibration_reward"] + config.anchor_coef * terms["anchor_kl"]
+        if self.judge != "measured":
+            loss = loss + config.anchor_coef * terms["anchor_kl"]
+        if self.judge == "trained":
+            loss = loss - config.calibration_coef * terms["calibration_reward"]
         return loss
 
     def _set_learning_rates(self) -> None:

@@ -146,7 +146,7 @@ def test_only_the_adapter_and_the_critic_are_trained(make_adapted: MakeAdapted) 
     policy = make_adapted()
     rollout = play(policy)
     frozen = {name: weights.clone() for name, weights in policy.model.named_parameters() if not weights.requires_grad}
-    learner = PPOLearner(policy, reference_of(policy), settings(Path()).ppo, train_judge=True)
+    learner = PPOLearner(policy, reference_of(policy), settings(Path()).ppo, judge="trained")
 
     learner.update(rollout, reward(rollout), np.random.default_rng(0))
 
@@ -160,7 +160,7 @@ def test_only_the_adapter_and_the_critic_are_trained(make_adapted: MakeAdapted) 
 def test_kl_to_the_reference_is_zero_before_the_first_step_and_positive_later(make_adapted: MakeAdapted) -> None:
     policy = make_adapted()
     rollout = play(policy)
-    learner = PPOLearner(policy, reference_of(policy), settings(Path()).ppo, train_judge=True)
+    learner = PPOLearner(policy, reference_of(policy), settings(Path()).ppo, judge="trained")
 
     first, later = (learner.update(rollout, reward(rollout), np.random.default_rng(0)) for _ in range(2))
 

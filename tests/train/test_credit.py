@@ -74,9 +74,11 @@ def test_a_critics_credit_is_gae_normalised_over_all_episodes() -> None:
     steps = [Steps.of(trace_of([0], [0]), "turn"), Steps.of(trace_of([0]), "turn")]
     rewards, values = [np.array([0.0, 1.0]), np.array([0.5])], [np.array([0.2, 0.4]), np.array([0.3])]
 
-    credit = critic_credit(rewards, values, steps, gamma=0.9, gae_lambda=0.8)
+    known = [np.array([0.0, -0.25]), np.array([0.5])]
 
-    raw = np.concatenate([gae(r, v, gamma=0.9, gae_lambda=0.8)[0] for r, v in zip(rewards, values, strict=True)])
+    credit = critic_credit(rewards, values, known, steps, gamma=0.9, gae_lambda=0.8)
+
+    raw = np.concatenate([gae(r, v, gamma=0.9, gae_lambda=0.8)[0] + k for r, v, k in zip(rewards, values, known, strict=True)])
     assert np.concatenate(credit.advantages) == pytest.approx((raw - raw.mean()) / raw.std(), abs=1e-6)
     assert credit.value_targets[1].tolist() == [0.5]
 
@@ -84,15 +86,24 @@ def test_a_critics_credit_is_gae_normalised_over_all_episodes() -> None:
 def test_groups_are_formed_in_a_row_and_do_not_see_each_other() -> None:
     rewards = [np.array([1.0]), np.array([0.0]), np.array([30.0]), np.array([10.0])]
 
-    credit = group_credit(rewards, group_size=2, baseline="rloo", gamma=1.0)
+    credit = group_credit(rewards, [np.zeros(1)] * 4, group_size=2, baseline="rloo", gamma=1.0)
 
     assert np.concatenate(credit.advantages).tolist() == [1.0, -1.0, 20.0, -20.0]
 
 
 def test_per_turn_rewards_make_per_turn_credit_in_a_group() -> None:
-    credit = group_credit([np.array([1.0, 0.5]), np.array([0.0, 0.5])], group_size=2, baseline="rloo", gamma=1.0)
+    rewards, known = [np.array([1.0, 0.5]), np.array([0.0, 0.5])], [np.array([0.0, 0.25]), np.zeros(2)]
 
-    assert [part.tolist() for part in credit.advantages] == [[1.0, 0.0], [-1.0, 0.0]]
+    credit = group_credit(rewards, known, group_size=2, baseline="rloo", gamma=1.0)
+
+    assert [part.tolist() for part in credit.advantages] == [[1.0, 0.25], [-1.0, 0.0]]
+    assert [part.tolist() for part in credit.value_targets] == [[1.5, 0.5], [0.5, 0.5]]
+
+
+def test_all_steps_of_a_turn_can_be_given_what_the_turn_has() -> None:
+    steps = Steps.of(TWO_NONE_ONE, "token")
+
+    assert steps.spread(np.array([3.0, 5.0, 7.0])).tolist() == [3.0, 3.0, 5.0, 7.0]
 
 
 @pytest.mark.parametrize(("values", "share"), [([1.0, 3.0], 1.0), ([2.0, 2.0], 0.0), ([3.0, 1.0], -3.0)])

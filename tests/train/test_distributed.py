@@ -35,7 +35,7 @@ TOUCHY = PPOConfig(num_epochs=20, minibatch_episodes=3, learning_rate=1e-2, targ
 def learn(policy: LLMPolicy, rollout: Rollout, config: PPOConfig, updates: int) -> tuple[dict[str, torch.Tensor], list[Any]]:
     """Update a copy of the policy several times from the same episodes."""
     policy = copy.deepcopy(policy)
-    learner = PPOLearner(policy, copy.deepcopy(policy), config, train_judge=True)
+    learner = PPOLearner(policy, copy.deepcopy(policy), config, judge="trained")
     rewards = RewardPipeline(SelfEvaluationJudge(policy), "centred").reward(rollout.episodes)
     rng = np.random.default_rng(0)
     logs = [learner.update(rollout, rewards, rng) for _ in range(updates)]

@@ -114,7 +114,7 @@ class WidestTable(TorchDispatchMode):
 
 def update(policy: LLMPolicy, rollout: Rollout, config: PPOConfig = EVERYTHING) -> dict[str, float]:
     rewards = pay(*([float(row % 2)] * len(episode) for row, episode in enumerate(rollout.episodes)))
-    learner = PPOLearner(policy, reference_of(policy), config, train_judge=True)
+    learner = PPOLearner(policy, reference_of(policy), config, judge="trained")
     return learner.update(rollout, rewards, np.random.default_rng(0))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from mise_gym.rewards import make_calibrator
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.train.checkpoint import Checkpoints
 from mise_gym.train.config import REWARD_ARMS, GamesConfig, TrainConfig
@@ -64,6 +65,7 @@ def make_trainer(make_policy: MakePolicy) -> MakeTrainer:
         reward: Any = "mise",
         metrics: type[MetricsFile] = MetricsFile,
         checkpoint_every: int = 1,
+        calibrator: str = "outcome",
         **options: Any,
     ) -> Trainer:
         folder.mkdir(exist_ok=True)
@@ -71,6 +73,7 @@ def make_trainer(make_policy: MakePolicy) -> MakeTrainer:
             run_dir=folder,
             reward=reward,
             w_hindsight=W_HINDSIGHT,
+            calibrator=calibrator,
             checkpoint_every=checkpoint_every,
             games=GamesConfig(train=8),
             warm_start=WarmStartConfig(expert_episodes=0, judge_episodes=0),
@@ -246,10 +249,22 @@ def test_a_calibrated_arm_pays_nothing_for_scores_before_it_has_seen_an_outcome(
     assert all(set(episode.extra["mise"]["calibrated"]) == {0.0} for episode in recorded(tmp_path, 1))
 
 
-def test_only_calibrated_arms_train_their_judge(tmp_path: Path, make_trainer: MakeTrainer) -> None:
-    trained = {reward for reward in REWARD_ARMS if make_trainer(tmp_path, reward=reward).learner.train_judge}
+def test_only_arms_that_pay_for_scores_hold_their_judge_and_only_calibrated_ones_train_it(
+    tmp_path: Path, make_trainer: MakeTrainer
+) -> None:
+    roles = {reward: make_trainer(tmp_path, reward=reward).learner.judge for reward in REWARD_ARMS}
 
-    assert trained == {"mise", "mise-flipped-cal"}
+    assert {reward for reward, role in roles.items() if role == "trained"} == {"mise", "mise-flipped-cal"}
+    assert {reward for reward, role in roles.items() if role == "used"} == {"mise-nocal", "mise-flipped", "process"}
+
+
+@pytest.mark.parametrize(("reward", "name"), [("mise", "affine"), ("mise-nocal", "centred")])
+def test_the_calibrator_can_be_chosen_where_an_arm_leaves_it_open(
+    tmp_path: Path, make_trainer: MakeTrainer, reward: str, name: str
+) -> None:
+    trainer = make_trainer(tmp_path, reward=reward, calibrator="affine")
+
+    assert type(trainer.pipeline.calibrator) is type(make_calibrator(name))
 
 
 def test_rollout_metrics_are_the_plain_means() -> None:

@@ -111,7 +111,7 @@ def test_weights_gradients_and_optimiser_are_counted_exactly(
     estimate = estimate_memory(shape_of(model, config), config)
     policy = policy_of(model, tokenizer, config, tmp_path)
     rollout = play(policy, games=2)
-    learner = PPOLearner(policy, reference_of(policy), replace(ONLY_POLICY, vf_coef=1.0), train_judge=True)
+    learner = PPOLearner(policy, reference_of(policy), replace(ONLY_POLICY, vf_coef=1.0), judge="trained")
 
     learner.update(rollout, pay_nothing(rollout), np.random.default_rng(0))
 

@@ -23,7 +23,7 @@ EVERYTHING = replace(
 def update(policy: LLMPolicy, config: PPOConfig) -> dict[str, float]:
     rollout = play(policy, games=7)
     rewards = pay(*([float(row % 3)] * len(episode) for row, episode in enumerate(rollout.episodes)))
-    learner = PPOLearner(policy, reference_of(policy), config, train_judge=True)
+    learner = PPOLearner(policy, reference_of(policy), config, judge="trained")
     return learner.update(rollout, rewards, np.random.default_rng(0))
 
 

@@ -159,7 +159,7 @@ def test_nothing_in_an_iteration_builds_the_logits_of_all_tokens(make_policy: Ma
     with LargestTensor() as largest:
         rollout = play(policy)
         SelfEvaluationJudge(policy).judge(rollout.episodes)
-        PPOLearner(policy, reference_of(policy), ONLY_POLICY, train_judge=True).update(
+        PPOLearner(policy, reference_of(policy), ONLY_POLICY, judge="trained").update(
             rollout, pay_nothing(rollout), np.random.default_rng(0)
         )
     tokens = sum(len(policy.with_hindsight(episode)[0]) for episode in rollout.episodes)

@@ -15,7 +15,7 @@ from mise_gym.train.batch import Batch, to_batch, with_hindsight
 from mise_gym.train.credit import Steps
 from mise_gym.train.losses import reference_kl
 from mise_gym.train.policy import LLMPolicy
-from mise_gym.train.ppo import PPOConfig, PPOLearner
+from mise_gym.train.ppo import JudgeRole, PPOConfig, PPOLearner
 from mise_gym.train.reading import read_anchor, read_logprobs
 from mise_gym.train.rollout import Rollout, collect
 from tests.train.conftest import play
@@ -59,8 +59,10 @@ def expect_nothing(policy: LLMPolicy) -> None:
     torch.nn.init.zeros_(policy.value_head.head[-1].bias)
 
 
-def update(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], train_judge: bool = False, **knobs: Any) -> Any:
-    learner = PPOLearner(policy, copy.deepcopy(policy), replace(ONLY_POLICY, **knobs), train_judge=train_judge)
+def update(
+    policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], judge: JudgeRole = "measured", **knobs: Any
+) -> Any:
+    learner = PPOLearner(policy, copy.deepcopy(policy), replace(ONLY_POLICY, **knobs), judge=judge)
     return learner.update(rollout, rewards, np.random.default_rng(0))
 
 
@@ -118,6 +120,32 @@ def test_an_episode_that_paid_more_than_the_others_becomes_likelier(policy: LLMP
     assert logprob_of(policy, rollout, row) > before + 0.01
 
 
+def turn_logprobs(policy: LLMPolicy, rollout: Rollout, row: int) -> list[float]:
+    """Return, turn by turn, the log-probability of what was chosen in an episode."""
+    batch = whole_batch(policy, Rollout(rollout.episodes[row : row + 1], rollout.traces[row : row + 1]))
+    with torch.no_grad():
+        logprobs = read_logprobs(policy, batch).double().numpy()
+    return np.bincount(batch.decision_steps.numpy(), logprobs, len(rollout.episodes[row])).tolist()
+
+
+@pytest.mark.parametrize(("credit", "earlier_turns_too"), [("turn", False), ("return", True)])
+def test_a_hindsight_reward_is_credit_for_its_own_turn_or_a_reward_like_any_other(
+    policy: LLMPolicy, rollout: Rollout, credit: str, earlier_turns_too: bool
+) -> None:
+    expect_nothing(policy)
+    rewards = pay_nothing(rollout)
+    turns = len(rollout.episodes[1])
+    rewards[1] = replace(rewards[1], step_rewards=(*[0.0] * (turns - 1), 1.0))  # the environment paid nothing
+    before = turn_logprobs(policy, rollout, 1)
+
+    losses = update(policy, rollout, rewards, learning_rate=1e-4, hindsight_credit=credit, vf_coef=1.0)
+
+    gains = np.subtract(turn_logprobs(policy, rollout, 1), before)
+    assert gains[-1] > 0
+    assert (gains[:-1].sum() > 0) == earlier_turns_too
+    assert (losses["train/value_loss"] > 0) == earlier_turns_too  # the critic foresees rewards, not credit
+
+
 def test_an_episode_that_paid_less_than_the_others_becomes_less_likely(policy: LLMPolicy, rollout: Rollout) -> None:
     expect_nothing(policy)
     rewards = pay_nothing(rollout)
@@ -142,7 +170,7 @@ def test_the_reference_stays_as_it_is(policy: LLMPolicy, rollout: Rollout) -> No
     reference = copy.deepcopy(policy)
     frozen = copy.deepcopy(reference.state_dict())
 
-    PPOLearner(policy, reference, ONLY_POLICY, train_judge=True).update(rollout, pay_nothing(rollout), np.random.default_rng(0))
+    PPOLearner(policy, reference, ONLY_POLICY, judge="trained").update(rollout, pay_nothing(rollout), np.random.default_rng(0))
 
     assert all(torch.equal(weights, frozen[name]) for name, weights in reference.state_dict().items())
     assert not torch.equal(policy.state_dict()["model.model.norm.weight"], frozen["model.model.norm.weight"])
@@ -174,7 +202,7 @@ def test_the_calibration_reward_alone_moves_beliefs_towards_outcomes(policy: LLM
     outcomes = outcomes_of(rollout)
     before = beliefs_of(policy, rollout)
 
-    update(policy, rollout, pay_nothing(rollout), train_judge=True, calibration_coef=1.0, num_epochs=5)
+    update(policy, rollout, pay_nothing(rollout), judge="trained", calibration_coef=1.0, num_epochs=5)
 
     assert ((beliefs_of(policy, rollout) - outcomes) ** 2).mean() < 0.9 * ((before - outcomes) ** 2).mean()
 
@@ -183,10 +211,23 @@ def test_an_untrained_judge_has_no_part_in_the_loss(policy: LLMPolicy, rollout: 
     expect_nothing(policy)
     frozen = copy.deepcopy(policy.model.state_dict())
 
-    losses = update(policy, rollout, pay_nothing(rollout), train_judge=False, calibration_coef=5.0, anchor_coef=5.0)
+    losses = update(policy, rollout, pay_nothing(rollout), judge="measured", calibration_coef=5.0, anchor_coef=5.0)
 
     assert losses["train/gradient_norm"] == 0
     assert all(torch.equal(weights, frozen[name]) for name, weights in policy.model.state_dict().items())
+
+
+def test_a_judge_that_pays_is_held_near_the_warm_start_while_the_policy_moves(rollout: Rollout, make_policy: Any) -> None:
+    rewards = pay(*([float(row % 2)] * len(episode) for row, episode in enumerate(rollout.episodes)))
+    drift = {}
+    for judge in ("measured", "used"):
+        policy = make_policy(0)
+        expect_nothing(policy)
+        before = beliefs_of(policy, rollout)
+        update(policy, rollout, rewards, judge=judge, anchor_coef=1000.0, calibration_coef=5.0, num_epochs=30)
+        drift[judge] = float((beliefs_of(policy, rollout) - before).square().mean())
+
+    assert drift["used"] < 0.3 * drift["measured"]
 
 
 def test_a_strong_anchor_keeps_beliefs_near_the_warm_start(rollout: Rollout, make_policy: Any) -> None:
@@ -194,7 +235,7 @@ def test_a_strong_anchor_keeps_beliefs_near_the_warm_start(rollout: Rollout, mak
     for one in (free, held):
         expect_nothing(one)
     before = beliefs_of(free, rollout)
-    knobs = {"train_judge": True, "calibration_coef": 1.0, "num_epochs": 10}
+    knobs = {"judge": "trained", "calibration_coef": 1.0, "num_epochs": 10}
 
     update(free, rollout, pay_nothing(rollout), **knobs)
     update(held, rollout, pay_nothing(rollout), anchor_coef=1000.0, **knobs)
@@ -254,7 +295,7 @@ def test_with_every_option_what_paid_becomes_likelier(make_policy: Any, option: 
     rewards = pay(*([float(row % 4 == 1)] * len(episode) for row, episode in enumerate(rollout.episodes)))
     before = lead(policy, rollout)
 
-    losses = update(policy, rollout, rewards, train_judge=True, num_epochs=4, learning_rate=3e-3, **knobs)
+    losses = update(policy, rollout, rewards, judge="trained", num_epochs=4, learning_rate=3e-3, **knobs)
 
     assert np.isfinite(list(losses.values())).all()
     assert lead(policy, rollout) > before + 0.01
@@ -336,7 +377,7 @@ def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(
     to_come = np.concatenate([-np.cumsum(turns[::-1])[::-1] for turns in of_turns])
     config = replace(ONLY_POLICY, kl_coef=0.3, kl_penalty="reward")
 
-    losses = PPOLearner(policy, reference, config, train_judge=False).update(
+    losses = PPOLearner(policy, reference, config, judge="measured").update(
         rollout, pay_nothing(rollout), np.random.default_rng(0)
     )
 
@@ -348,7 +389,7 @@ def test_a_kl_penalty_in_the_reward_is_paid_by_the_turn_that_strayed(
 def test_the_adapted_kl_coefficient_grows_while_the_policy_is_too_far_away(policy: LLMPolicy, make_policy: Any) -> None:
     rollout = play(policy)
     config = replace(ONLY_POLICY, kl_coef=0.5, reference_kl_target=1e-3)
-    learner = PPOLearner(policy, make_policy(1), config, train_judge=False)
+    learner = PPOLearner(policy, make_policy(1), config, judge="measured")
 
     kl_coefs = [learner.update(rollout, pay_nothing(rollout), np.random.default_rng(0))["train/kl_coef"] for _ in range(2)]
 
@@ -378,7 +419,7 @@ def test_an_upper_clip_of_its_own_leaves_alone_what_became_likelier(rollout: Rol
 
 def test_the_learning_rate_follows_its_schedule(policy: LLMPolicy, rollout: Rollout) -> None:
     config = replace(ONLY_POLICY, iterations=4, warmup_iterations=1, learning_rate_schedule="linear")
-    learner = PPOLearner(policy, copy.deepcopy(policy), config, train_judge=False)
+    learner = PPOLearner(policy, copy.deepcopy(policy), config, judge="measured")
 
     rates = [learner.update(rollout, pay_nothing(rollout), np.random.default_rng(0))["train/learning_rate"] for _ in range(4)]
 

@@ -77,7 +77,7 @@ def expected_targets(policy: LLMPolicy, rollout: Rollout) -> tuple[np.ndarray, n
 
 def losses_of(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]) -> dict[str, float]:
     config = PPOConfig(num_epochs=1, gamma=GAMMA, gae_lambda=GAE_LAMBDA)
-    return PPOLearner(policy, copy.deepcopy(policy), config, train_judge=True).update(rollout, rewards, np.random.default_rng(0))
+    return PPOLearner(policy, copy.deepcopy(policy), config, judge="trained").update(rollout, rewards, np.random.default_rng(0))
 
 
 def test_hop_1_the_environment_pays_the_number_in_the_last_turn(env: StrictPantry, rollout: Rollout) -> None:

@@ -118,7 +118,7 @@ def update(learner: PPOLearner, rollout: Rollout, times: int = 1) -> list[dict[s
 def learn(policy: LLMPolicy, rollout: Rollout, case: str, *, is_sharded: bool) -> Learnt:
     change, config = CASES[case]
     policy = changed(policy, change)
-    learner = PPOLearner(policy, divide(policy, is_sharded=is_sharded), config, train_judge=True)
+    learner = PPOLearner(policy, divide(policy, is_sharded=is_sharded), config, judge="trained")
     logs = update(learner, rollout, times=2)
     return gathered(policy.state_dict()), logs
 
@@ -127,7 +127,7 @@ def stop_and_go_on(policy: LLMPolicy, rollout: Rollout, change: Callable[[LLMPol
     """Learn in shards, write everything down, and go on from the files in shards of another policy."""
     first, second = changed(policy, change), changed(policy, change)
     references = [divide(each, is_sharded=True) for each in (first, second)]
-    learner = PPOLearner(first, references[0], UNEVEN, train_judge=True)
+    learner = PPOLearner(first, references[0], UNEVEN, judge="trained")
     update(learner, rollout)
     weights, state = whole_weights(first), learner.state_dict()
     if is_main():
@@ -136,7 +136,7 @@ def stop_and_go_on(policy: LLMPolicy, rollout: Rollout, change: Callable[[LLMPol
     wait()
     load_weights(second, folder)
     second.value_head.load_state_dict(first.value_head.state_dict())
-    went_on = PPOLearner(second, references[1], UNEVEN, train_judge=True)
+    went_on = PPOLearner(second, references[1], UNEVEN, judge="trained")
     went_on.load_state_dict(torch.load(folder / "state.pt", weights_only=True, mmap=True))
     update(went_on, rollout)
     return gathered(second.state_dict())
@@ -144,7 +144,7 @@ def stop_and_go_on(policy: LLMPolicy, rollout: Rollout, change: Callable[[LLMPol
 
 def learn_twice(policy: LLMPolicy, rollout: Rollout, change: Callable[[LLMPolicy], None]) -> dict[str, Tensor]:
     policy = changed(policy, change)
-    learner = PPOLearner(policy, reference_of(policy), UNEVEN, train_judge=True)
+    learner = PPOLearner(policy, reference_of(policy), UNEVEN, judge="trained")
     for _ in range(2):
         update(learner, rollout)
     return policy.state_dict()
@@ -179,7 +179,7 @@ def sizes(policy: LLMPolicy, rollout: Rollout) -> dict[str, int]:
     """Return how many bytes this process holds after an update, and how many weights it has while all are together."""
     policy = copy.deepcopy(policy)
     reference = divide(policy, is_sharded=True)
-    learner = PPOLearner(policy, reference, UNEVEN, train_judge=True)
+    learner = PPOLearner(policy, reference, UNEVEN, judge="trained")
     update(learner, rollout)
     state = learner.optimizer.state
     held: dict[str, list[Any]] = {

@@ -126,7 +126,7 @@ def test_an_update_from_it_prefers_what_paid(played: tuple[LLMPolicy, Rollout]) 
     before = preference(policy, rollout)
 
     reference = copy.deepcopy(policy).requires_grad_(False)
-    losses = PPOLearner(policy, reference, config, train_judge=False).update(
+    losses = PPOLearner(policy, reference, config, judge="measured").update(
         rollout, pay_every_other(rollout), np.random.default_rng(0)
     )
 
