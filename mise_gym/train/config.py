@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from mise_gym.errors import ConfigError
 from mise_gym.registry import unknown_name
+from mise_gym.rewards.catalog import make_calibrator
 from mise_gym.train.adapter import LoRAConfig
 from mise_gym.train.forms import Decoding
 from mise_gym.train.frame import ChatTemplate
@@ -108,7 +109,7 @@ class TrainConfig:
     """Weight of a turn's hindsight reward, beside an outcome between 0 and 1 per episode; where it adds up over turns, with
     --ppo.hindsight-credit return, take 0.1."""
     calibrator: str = "outcome"
-    """How the scores become rewards in the arms that calibrate: outcome, affine, beta, isotonic or another name."""
+    """How scores become rewards in the arms that calibrate: outcome, affine, beta, isotonic, per-task or potential."""
     max_observation_tokens: int = 256
     """Longer observations lose their middle."""
     decoding: Decoding = "constrained"
@@ -154,6 +155,7 @@ class TrainConfig:
         check_env(self.env)
         if self.reward not in REWARD_ARMS:
             raise unknown_name("reward", self.reward, list(REWARD_ARMS))
+        make_calibrator(self.calibrator)
         check_ranges("", self, "seed", "w_hindsight")
         check_ranges("", self, "checkpoint_every", "threads", "rollout_workers", least=1)
         check_ranges("", self, "max_observation_tokens", least=2)

@@ -45,6 +45,7 @@ def test_settings_survive_json_and_back() -> None:
         ({"sede": 1}, "No setting named 'sede'. Did you mean 'seed'?"),
         ({"ppo": {"learning_rat": 1}}, "No setting named 'ppo.learning_rat'. Did you mean 'ppo.learning_rate'?"),
         ({"reward": "misee"}, "No reward named 'misee'. Did you mean 'mise'?"),
+        ({"calibrator": "afine"}, "No calibrator named 'afine'. Did you mean 'affine'?"),
     ],
 )
 def test_a_misspelt_name_is_answered_with_the_nearest(settings: dict[str, Any], sentence: str) -> None:
