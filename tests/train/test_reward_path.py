@@ -1,7 +1,7 @@
 """One number followed from ``env.step`` to the loss: 0.625, what the pantry pays for a thing of the right colour."""
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.rewards.judges.self_evaluation import SelfEvaluationJudge
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.train.advantages import gae
+from mise_gym.train.credit import HindsightCredit
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
 from mise_gym.train.rollout import Rollout, collect
@@ -66,17 +67,22 @@ def expected_rewards(policy: LLMPolicy, rollout: Rollout) -> np.ndarray:
     return np.array([0.0, 0.0, HALF_RIGHT]) + W_HINDSIGHT * (2 * beliefs - 1)
 
 
-def expected_targets(policy: LLMPolicy, rollout: Rollout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def expected_targets(policy: LLMPolicy, rollout: Rollout, credit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return values, normalised advantages and value targets. Shape ``(3,)`` each."""
+    paid = expected_rewards(policy, rollout)
+    known = np.zeros(3) if credit == "return" else paid - [0.0, 0.0, HALF_RIGHT]
     with torch.no_grad():
         features = hidden_states(policy, rollout)[rollout.traces[0].value_positions]
         values = policy.value_head.head(features).squeeze(-1).double().numpy()
-    advantages, value_targets = gae(expected_rewards(policy, rollout), values, gamma=GAMMA, gae_lambda=GAE_LAMBDA)
+    advantages, value_targets = gae(paid - known, values, gamma=GAMMA, gae_lambda=GAE_LAMBDA)
+    advantages = advantages + known
     return values, (advantages - advantages.mean()) / advantages.std(), value_targets
 
 
-def losses_of(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]) -> dict[str, float]:
-    config = PPOConfig(num_epochs=1, gamma=GAMMA, gae_lambda=GAE_LAMBDA)
+def losses_of(
+    policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], credit: HindsightCredit = "turn"
+) -> dict[str, float]:
+    config = PPOConfig(num_epochs=1, gamma=GAMMA, gae_lambda=GAE_LAMBDA, hindsight_credit=credit)
     return PPOLearner(policy, copy.deepcopy(policy), config, judge="trained").update(rollout, rewards, np.random.default_rng(0))
 
 
@@ -97,21 +103,25 @@ def test_hop_3_the_policys_own_beliefs_are_added_to_it(
     assert rewards[0].step_rewards[-1] != HALF_RIGHT
 
 
-def test_hop_4_the_critic_is_held_against_it(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]) -> None:
-    values, _, value_targets = expected_targets(policy, rollout)
+@pytest.mark.parametrize("credit", get_args(HindsightCredit))
+def test_hop_4_the_critic_is_held_against_what_is_a_reward(
+    policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], credit: HindsightCredit
+) -> None:
+    values, _, value_targets = expected_targets(policy, rollout, credit)
 
-    losses = losses_of(policy, rollout, rewards)
+    losses = losses_of(policy, rollout, rewards, credit)
 
     assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean((values - value_targets) ** 2), rel=1e-4)
 
 
+@pytest.mark.parametrize("credit", get_args(HindsightCredit))
 def test_hop_5_the_surrogate_weighs_each_choice_by_the_advantage_of_its_turn(
-    policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]
+    policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], credit: HindsightCredit
 ) -> None:
-    _, advantages, _ = expected_targets(policy, rollout)
+    _, advantages, _ = expected_targets(policy, rollout, credit)
     turns = [decision.turn for decision in rollout.traces[0].decisions]
 
-    losses = losses_of(policy, rollout, rewards)
+    losses = losses_of(policy, rollout, rewards, credit)
 
     assert turns == [0, 1]
     assert losses["train/policy_loss"] == pytest.approx(-np.mean(advantages[turns]), rel=1e-3)
