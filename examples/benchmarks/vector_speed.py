@@ -15,12 +15,12 @@ run; the first rounds, which do not count, are theirs.
 """
 
 import argparse
-import multiprocessing
+import functools
 import os
 import statistics
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import gymnasium as gym
@@ -53,20 +53,21 @@ def play(envs: Any, turns: int, rng: np.random.Generator) -> float:
     return steps * envs.num_envs / (time.perf_counter() - start)
 
 
-def play_apart(line: Connection, env_id: str, kwargs: dict[str, Any]) -> None:
-    """Play alone in this process: answer every number of turns, and of a round, with the turns per second."""
-    env = gym.make_vec(env_id, num_envs=1, **kwargs)
-    while (request := line.recv()) is not None:
-        turns, round_number = request
-        line.send(play(env, turns, np.random.default_rng(round_number)))
-    env.close()
+def make(simulator: str, **kwargs: Any) -> Any:
+    """Make a vector of environments of a simulator."""
+    env_id, settings = SIMULATORS[simulator]
+    return gym.make_vec(env_id, infos=INFOS, max_turns=50, **settings, **kwargs)
 
 
-def together(lines: Sequence[Connection], turns: int, round_number: int) -> float:
-    """Let all that play apart play at the same time, and return the turns per second of all."""
-    for line in lines:
-        line.send((turns, round_number))
-    return sum(line.recv() for line in lines)
+@functools.cache
+def only_one(simulator: str) -> Any:
+    """Return this process's own environment."""
+    return make(simulator, num_envs=1)
+
+
+def play_apart(simulator: str, turns: int, round_number: int) -> float:
+    """Play with this process's own environment, and return the turns per second."""
+    return play(only_one(simulator), turns, np.random.default_rng(round_number))
 
 
 def main() -> None:
@@ -83,31 +84,28 @@ def main() -> None:
     if arguments.fast:
         number, turns, rounds, warm_up = 2, 20, 1, 0
     cores = os.cpu_count() or 1
-    env_id, kwargs = SIMULATORS[arguments.simulator]
-    kwargs = {**kwargs, "infos": INFOS, "max_turns": 50}
-    pipes = [multiprocessing.Pipe() for _ in range(cores)]
-    processes = [multiprocessing.Process(target=play_apart, args=(other, env_id, kwargs)) for _, other in pipes]
-    for process in processes:
-        process.start()
-    lines = [line for line, _ in pipes]
-    single = gym.make_vec(env_id, num_envs=1, **kwargs)
-    many = gym.make_vec(env_id, num_envs=number, vectorization="async", **kwargs)
+    simulator = arguments.simulator
+    players = [ProcessPoolExecutor(1) for _ in range(cores)]
+    for player in players:  # before there is anything that a fork could take along
+        player.submit(play_apart, simulator, 1, 0).result()
+    single = make(simulator, num_envs=1)
+    many = make(simulator, num_envs=number, vectorization="async")
     rates: dict[str, list[float]] = {"single": [], "many": [], "apart": []}
     for round_number in tqdm(range(warm_up + rounds), unit="round"):
-        found = {"apart": together(lines, turns // cores, round_number)}
+        waiting = [player.submit(play_apart, simulator, turns // cores, round_number) for player in players]
+        found = {"apart": sum(player.result() for player in waiting)}
         for name, envs in (("single", single), ("many", many)):
             found[name] = play(envs, turns, np.random.default_rng(round_number))
         if round_number >= warm_up:
             for name, rate in found.items():
                 rates[name].append(rate)
-    for line, process in zip(lines, processes, strict=True):
-        line.send(None)
-        process.join()
+    for player in players:
+        player.shutdown()
     single.close()
     many.close()
     one, all_of_them, apart = (statistics.median(rates[name]) for name in ("single", "many", "apart"))
     print(
-        f"{arguments.simulator}: one environment {one:.0f} turns/s, {number} in {min(number, cores)} processes "
+        f"{simulator}: one environment {one:.0f} turns/s, {number} in {min(number, cores)} processes "
         f"{all_of_them:.0f} turns/s, {all_of_them / one:.2f} times as many; "
         f"{cores} processes that do not wait for each other {apart:.0f} turns/s, {apart / one:.2f} times as many"
     )

@@ -73,7 +73,6 @@ def test_token_advantages_worked_out_by_hand() -> None:
 def test_a_critics_credit_is_gae_normalised_over_all_episodes() -> None:
     steps = [Steps.of(trace_of([0], [0]), "turn"), Steps.of(trace_of([0]), "turn")]
     rewards, values = [np.array([0.0, 1.0]), np.array([0.5])], [np.array([0.2, 0.4]), np.array([0.3])]
-
     known = [np.array([0.0, -0.25]), np.array([0.5])]
 
     credit = critic_credit(rewards, values, known, steps, gamma=0.9, gae_lambda=0.8)
