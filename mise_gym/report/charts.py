@@ -90,7 +90,7 @@ def reliability(sets: Mapping[str, Beliefs]) -> str:
         for colour, (name, found) in zip(COLOURS, sets.items(), strict=False):
             curve = reliability_curve(found.beliefs, found.outcomes)
             axes.plot(curve.beliefs, curve.outcomes, "o-", markersize=5, color=colour, label=name, clip_on=False)
-        axes.set(xlabel="belief (mean score of an episode)", ylabel="mean outcome R", xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlabel="belief about an episode", ylabel="mean outcome R", xlim=(0, 1), ylim=(0, 1))
         _legend(axes)
 
     return _svg(draw, size=(5.2, 4.4))

@@ -12,7 +12,7 @@ import numpy as np
 from mise_gym.errors import ConfigError, TrajectoryFormatError
 from mise_gym.rewards.base import FloatArray, JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator
-from mise_gym.rewards.labels import labels_of
+from mise_gym.rewards.labels import belief_of, labels_of
 from mise_gym.rewards.relabel import FOLDS
 from mise_gym.train.metrics import MetricsFile, rollout_metrics
 from mise_gym.trajectories import SUFFIXES, read_episodes
@@ -35,8 +35,8 @@ class Judged:
 
     @property
     def belief(self) -> float:
-        """Mean score, taken as the judge's belief in success."""
-        return float(np.mean(self.labels.scores or 0.0))
+        """How far the judge believes the task was done; its mean score, where it did not say."""
+        return belief_of(self.labels) or 0.0
 
     @property
     def disagreement(self) -> float:
@@ -205,7 +205,7 @@ def _beliefs(judged: Sequence[Judged]) -> Beliefs:
 
 
 def _calibrated(judged: Sequence[Judged], raw: Beliefs) -> Beliefs:
-    """Return the success that the outcome calibrator reads off the mean scores, learnt from the other parts of the file."""
+    """Return the success that the outcome calibrator reads off the beliefs, learnt from the other parts of the file."""
     beliefs = np.empty(len(judged))
     for part in range(FOLDS):
         inside = np.arange(len(judged)) % FOLDS == part

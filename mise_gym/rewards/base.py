@@ -36,6 +36,8 @@ class JudgeResult:
     status: JudgeStatus = JudgeStatus.OK
     scores: tuple[float, ...] | None = None
     """One hindsight score in [0, 1] per turn."""
+    belief: float | None = None
+    """How far the judge believes the task was done, in [0, 1]; ``None`` where it was not asked about the whole episode."""
     message: str = ""
     """Why there are no scores."""
     calls: int = 0
@@ -127,4 +129,4 @@ class RewardBreakdown:
     """r_t = w_env e_t + w_hindsight r^H_t: what the learner gets."""
     status: JudgeStatus
     judge: dict[str, Any]
-    """Name, calls, tokens, seconds and cost of the judge, and its message, reasons and disagreement where it has them."""
+    """Name, calls, tokens, seconds and cost of the judge, and its belief, message, reasons and disagreement where it has them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from statistics import fmean
 from typing import Any, Final
 
 from mise_gym.errors import TrajectoryFormatError
@@ -9,8 +10,8 @@ from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.types import Episode
 
 LABELS: Final = "mise"
-BELIEFS: Final = "beliefs"
-"""Where the trainer keeps the beliefs of a policy about held-out episodes, which are scores that nobody is paid for."""
+SELF_EVALUATION: Final = "self_evaluation"
+"""Where the trainer keeps what a policy says about held-out episodes: ``scores`` that nobody is paid for, and its ``belief``."""
 
 
 def with_labels(episode: Episode, breakdown: RewardBreakdown) -> Episode:
@@ -21,8 +22,8 @@ def with_labels(episode: Episode, breakdown: RewardBreakdown) -> Episode:
 def labels_of(episode: Episode) -> RewardBreakdown | None:
     """Return the labels of a recorded episode; ``None`` where there are none.
 
-    Understood are the labels that ``with_labels`` writes, ``info["mise"]`` as the wrappers give it, and the beliefs in the
-    held-out episodes of a training run.
+    Understood are the labels that ``with_labels`` writes, ``info["mise"]`` as the wrappers give it, and the self-evaluation in
+    the held-out episodes of a training run.
 
     Raises:
         TrajectoryFormatError: The labels are not what anybody here writes, or not one per turn.
@@ -31,16 +32,34 @@ def labels_of(episode: Episode) -> RewardBreakdown | None:
         >>> from mise_gym.types import Transition
         >>> turn = Transition(observation="A door.", action="open", reward=1.0, next_observation="Out.")
         >>> facts = {"progress": 1.0, "success": True, "terminated": True, "truncated": False}
-        >>> labels_of(Episode(task="Leave.", transitions=(turn,), extra={"beliefs": [0.9]}, **facts)).scores
+        >>> labels_of(Episode(task="Leave.", transitions=(turn,), extra={"self_evaluation": {"scores": [0.9]}}, **facts)).scores
         (0.9,)
     """
     if LABELS in episode.extra:
         return _decode(episode.extra[LABELS], episode)
-    if BELIEFS in episode.extra:
+    if SELF_EVALUATION in episode.extra:
         rewards = [turn.reward for turn in episode.transitions]
-        beliefs = {"scores": episode.extra[BELIEFS], "env_rewards": rewards, "step_rewards": rewards, "judge": {"name": "self"}}
-        return _decode(beliefs | {"status": "ok"}, episode)
+        said = dict(episode.extra[SELF_EVALUATION])
+        judge = {"name": "self", "belief": said.get("belief")}
+        unpaid = {"scores": said.get("scores"), "env_rewards": rewards, "step_rewards": rewards, "judge": judge, "status": "ok"}
+        return _decode(unpaid, episode)
     return None
+
+
+def belief_of(labels: RewardBreakdown) -> float | None:
+    """Return how far the judge believed the task was done: what it stated, or else its mean score; ``None`` without scores.
+
+    Example:
+        >>> judged = {"env_rewards": (0.0, 1.0), "calibrated": None, "step_rewards": (0.0, 1.0), "status": JudgeStatus.OK}
+        >>> belief_of(RewardBreakdown(scores=(0.5, 1.0), judge={}, **judged))
+        0.75
+        >>> belief_of(RewardBreakdown(scores=(0.5, 1.0), judge={"belief": 0.25}, **judged))
+        0.25
+    """
+    stated = labels.judge.get("belief")
+    if stated is not None:
+        return float(stated)
+    return fmean(labels.scores) if labels.scores else None
 
 
 def reasons_of(labels: RewardBreakdown) -> tuple[str, ...]:

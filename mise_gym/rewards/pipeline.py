@@ -168,6 +168,8 @@ class RewardPipeline:
     def _judgement(self, result: JudgeResult) -> dict[str, Any]:
         """Return who judged, at what cost, and what was said besides the scores."""
         judgement = {"name": self.judge.name, **{name: getattr(result, name) for name in COSTS}}
+        if result.belief is not None:
+            judgement["belief"] = result.belief
         if result.message:
             judgement["message"] = result.message
         if result.reasons:
@@ -207,7 +209,7 @@ def validate(result: JudgeResult, num_turns: int) -> JudgeResult:
     message = _complaint(result, num_turns)
     if not message:
         return result
-    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, reasons=(), disagreement=(), message=message)
+    return replace(result, status=JudgeStatus.UNPARSABLE, scores=None, belief=None, reasons=(), disagreement=(), message=message)
 
 
 def _complaint(result: JudgeResult, num_turns: int) -> str:
@@ -222,6 +224,8 @@ def _complaint(result: JudgeResult, num_turns: int) -> str:
     for turn, score in enumerate(result.scores):
         if not 0 <= score <= 1:  # nor is NaN
             return f"Score {score!r} of turn {turn} is not in [0, 1]."
+    if result.belief is not None and not 0 <= result.belief <= 1:
+        return f"The belief {result.belief!r} is not in [0, 1]."
     return ""
 
 

@@ -16,7 +16,7 @@ from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.trace import TokenTrace
 from mise_gym.types import Episode
 
-UNITS: Final = {"value_loss": "steps", "anchor_kl": "turns", "calibration_reward": "turns"}
+UNITS: Final = {"value_loss": "steps", "anchor_kl": "turns", "calibration_reward": "episodes"}
 """Term of the loss -> what it is a mean over; all others are means over decisions."""
 
 
@@ -28,6 +28,7 @@ class JudgedTrace:
     steps: Steps
     ids: list[int]
     slots: list[int]
+    """Of the turns, and of the whole attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Batch:
     states: Places
     """Where the critic reads. Shape ``(T,)``."""
     slots: Places
-    """Where the beliefs are read. Shape ``(U,)``."""
+    """Where the scores of the turns are read. Shape ``(U,)``."""
+    attempts: Places
+    """Where the belief about each episode is read. Shape ``(B,)``."""
 
 
 def with_hindsight(policy: LLMPolicy, episode: Episode, trace: TokenTrace, level: CreditLevel = "turn") -> JudgedTrace:
@@ -76,7 +79,8 @@ def to_batch(policy: LLMPolicy, sequences: Sequence[JudgedTrace]) -> Batch:
         old_logprobs=torch.tensor([d.logprob for d in decisions], device=device),
         decision_steps=torch.tensor(decision_steps, dtype=torch.long, device=device),
         states=Places.of([sequence.steps.positions for sequence in sequences]),
-        slots=Places.of([sequence.slots for sequence in sequences]),
+        slots=Places.of([sequence.slots[:-1] for sequence in sequences]),
+        attempts=Places.of([sequence.slots[-1:] for sequence in sequences]),
     )
 
 
@@ -89,8 +93,8 @@ def weights_of(batches: Sequence[Batch], counted: int) -> list[dict[str, float]]
         batches: This process's passes.
         counted: How many of them are its part of the minibatch; the others only stand in, and their weights are 0.
     """
-    sizes = [(len(b.choices), len(b.states.rows), len(b.slots.rows)) for b in batches]
+    sizes = [(len(b.choices), len(b.states.rows), len(b.slots.rows), len(b.ids)) for b in batches]
     mine = torch.tensor(sizes, dtype=torch.float64, device=batches[0].ids.device)
     mine[counted:] = 0
     parts = mine / total(mine.sum(0)).clamp(min=1)
-    return [dict(zip(("decisions", "steps", "turns"), part, strict=True)) for part in parts.tolist()]
+    return [dict(zip(("decisions", "steps", "turns", "episodes"), part, strict=True)) for part in parts.tolist()]

@@ -8,22 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mise_gym.rewards import metrics
+from mise_gym.rewards.labels import SELF_EVALUATION
 from mise_gym.train.demonstrations import GOOD_TURNS
 from mise_gym.types import Episode
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Episodes on held-out tasks, with the policy's hindsight beliefs about them."""
+    """Episodes on held-out tasks, with what the policy says about them in hindsight."""
 
     episodes: Sequence[Episode]
-    beliefs: Sequence[NDArray[np.float64]]
-    """P("good") per turn; one array of shape ``(T,)`` per episode."""
+    scores: Sequence[NDArray[np.float64]]
+    """Of the turns; one array of shape ``(T,)`` per episode."""
+    beliefs: NDArray[np.float64]
+    """How far each task was done, as the policy believes. Shape ``(E,)``."""
 
-    @property
-    def episode_beliefs(self) -> NDArray[np.float64]:
-        """Mean belief of each episode. Shape ``(E,)``."""
-        return np.array([belief.mean() for belief in self.beliefs])
+    @classmethod
+    def of(cls, episodes: Sequence[Episode]) -> "Evaluation":
+        """Take the self-evaluation from ``extra`` of episodes that have one."""
+        said = [episode.extra[SELF_EVALUATION] for episode in episodes]
+        return cls(episodes, [np.array(each["scores"]) for each in said], np.array([each["belief"] for each in said]))
 
     @property
     def outcomes(self) -> NDArray[np.float64]:
@@ -34,11 +38,11 @@ class Evaluation:
         """Return the figures of merit; ``None`` where a figure is not defined (no failures, say).
 
         ``overconfidence`` is the mean belief minus the mean outcome over failed episodes. The ``turn_*`` figures compare the
-        belief of each turn with the simulator's own verdict on that turn, which reinforcement learning never sees.
+        score of each turn with the simulator's own verdict on that turn, which reinforcement learning never sees.
         """
-        beliefs, outcomes = self.episode_beliefs, self.outcomes
+        beliefs, outcomes = self.beliefs, self.outcomes
         success = np.array([episode.success for episode in self.episodes])
-        turn_beliefs = np.concatenate(self.beliefs)
+        scores = np.concatenate(self.scores)
         good = np.concatenate([np.array(episode.extra[GOOD_TURNS]) for episode in self.episodes])
         failed = np.concatenate([np.full(len(episode), not episode.success) for episode in self.episodes])
         return {
@@ -52,18 +56,18 @@ class Evaluation:
             "brier": metrics.brier(beliefs, outcomes),
             "ece": metrics.ece(beliefs, outcomes),
             "mutual_information_bits": metrics.mutual_information_bits(beliefs, outcomes),
-            "turn_overconfidence": _gap(turn_beliefs[failed], good[failed]),
+            "turn_overconfidence": _gap(scores[failed], good[failed]),
             "turn_auroc": self._turn_auroc(),
         }
 
     def _turn_auroc(self) -> float | None:
-        """Return how well beliefs tell good turns from bad ones of the same episode, the mean over episodes that have both.
+        """Return how well scores tell good turns from bad ones of the same episode, the mean over episodes that have both.
 
         That is credit per turn: a judge that gives all turns of an episode its outcome has 0.5 here. Over all turns together it
         would look better, as episodes that go well have more good turns.
         """
         labels = [np.array(episode.extra[GOOD_TURNS]) == 1 for episode in self.episodes]
-        areas = [metrics.auroc(belief, label) for belief, label in zip(self.beliefs, labels, strict=True)]
+        areas = [metrics.auroc(score, label) for score, label in zip(self.scores, labels, strict=True)]
         known = [area for area in areas if area is not None]
         return float(np.mean(known)) if known else None
 

@@ -144,13 +144,13 @@ class Trainer:
         return np.repeat(games, ppo.group_size)
 
     def _is_hacked(self, values: dict[str, float]) -> bool:
-        rings = self.alarm.update(values["judge/belief_mean"], values["rollout/success_rate"])
+        rings = self.alarm.update(values["judge/score_mean"], values["rollout/success_rate"])
         if rings:
             logger.warning(
-                "Iteration %d: beliefs climb (now %.2f) and success does not (%.2f). The policy may be pleasing its judge; "
+                "Iteration %d: scores climb (now %.2f) and success does not (%.2f). The policy may be pleasing its judge; "
                 "look at the episodes of this iteration.",
                 self.done + 1,
-                values["judge/belief_mean"],
+                values["judge/score_mean"],
                 values["rollout/success_rate"],
             )
         return rings

@@ -100,18 +100,18 @@ def mean(values: Tensor) -> Tensor:
     return values.sum() / max(len(values), 1)
 
 
-def calibration_reward(beliefs: Tensor, targets: Tensor, *, score: CalibrationScore = "brier") -> Tensor:
-    """Return r^C of each turn, in [0, 1]: how well the stated belief p agrees with what it should be.
+def calibration_reward(beliefs: Tensor, outcomes: Tensor, *, score: CalibrationScore = "brier") -> Tensor:
+    """Return r^C of each episode, in [0, 1]: how well the stated belief p agrees with the outcome R.
 
-    Both scores are strictly proper: where the target R is random, their expectation is highest exactly when p is E[R]. Both are
+    Both scores are strictly proper: where R is random, their expectation is highest exactly when p is E[R]. Both are
     bounded, so that one surprising episode cannot tear the judge away. "brier" is 1 - (p - R)^2. "log" is the cross-entropy
     R log p + (1 - R) log(1 - p), moved and scaled into [0, 1]; it cares more for small probabilities. Where the logarithm's
     argument falls below 0.01 it goes on along its tangent, which bounds it and, unlike clipping p, still leads a judge back who
     was sure and wrong; E[R] outside of [0.01, 0.99] is therefore met only to within 0.01.
 
     Args:
-        beliefs: P("good") of each turn. Shape ``(U,)``.
-        targets: R of each, in [0, 1]: a calibrated belief in its place; see ``BeliefTargets``. Shape ``(U,)``.
+        beliefs: P("good") of each whole attempt. Shape ``(B,)``.
+        outcomes: R of each, in [0, 1]. Shape ``(B,)``.
         score: Which of the two.
 
     References:
@@ -120,8 +120,8 @@ def calibration_reward(beliefs: Tensor, targets: Tensor, *, score: CalibrationSc
         arXiv 2604.11611 were not available.
     """
     if score == "brier":
-        return 1 - (beliefs - targets) ** 2
-    agreement = targets * _bounded_log(beliefs) + (1 - targets) * _bounded_log(1 - beliefs)
+        return 1 - (beliefs - outcomes) ** 2
+    agreement = outcomes * _bounded_log(beliefs) + (1 - outcomes) * _bounded_log(1 - beliefs)
     return 1 + agreement / (1 - math.log(_LOG_BELOW))
 
 

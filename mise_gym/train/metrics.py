@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from mise_gym.rewards.base import RewardBreakdown
+from mise_gym.rewards.labels import belief_of
 from mise_gym.train.distributed import main_only
 from mise_gym.train.text import WRITTEN
 from mise_gym.types import Episode
@@ -23,21 +24,22 @@ GLOSSARY: Final = {
     "reward/env_mean": "Mean over episodes of the summed environment reward.",
     "reward/hindsight_mean": "Mean over episodes of the summed, weighted hindsight reward w_hindsight * c(s_t).",
     "reward/total_mean": "Mean over episodes of the summed reward that the learner got.",
-    "judge/belief_mean": "Mean self-evaluated belief over training episodes.",
+    "judge/score_mean": "Mean over training episodes of the mean score of their turns.",
+    "judge/belief_mean": "Mean self-evaluated belief in success over training episodes.",
     "judge/overconfidence": "Mean belief minus mean outcome over training episodes.",
     "judge/overconfidence_failed": "The same over failed training episodes; 0 when none failed.",
     "judge/failed_episodes": "Episodes so far that the judge could not score.",
-    "judge/drift_mean": "Mean belief minus that of the frozen judge, the warm start, on the same turns.",
+    "judge/drift_mean": "Mean score minus that of the frozen judge, the warm start, on the same turns.",
     "judge/drift_rms": "Root mean squared difference between the two.",
-    "judge/hacking_alarm": "1 while, over 10 iterations, beliefs climb above the success rate and success does not; else 0.",
+    "judge/hacking_alarm": "1 while, over 10 iterations, scores climb above the success rate and success does not; else 0.",
     "train/policy_loss": "PPO's clipped surrogate.",
     "train/value_loss": "Half the squared error of the critic; not trained with a group baseline.",
     "train/explained_variance": "Share of the variance of returns that the critic foresaw: 1 all, 0 none, below 0 it misleads.",
     "train/entropy": "Entropy of the policy over the allowed tokens, in nats.",
     "train/reference_kl": "KL(policy || warm start) over the allowed tokens, in nats, as ppo.kl_estimator finds it.",
     "train/kl_coef": "Weight of that KL after this iteration; moves only with ppo.reference_kl_target.",
-    "train/calibration_reward": "r^C by ppo.calibration_score, mean over turns; trained only in arms that train the judge.",
-    "train/anchor_kl": "KL(belief || warm start's belief) at the score slots, in nats.",
+    "train/calibration_reward": "r^C by ppo.calibration_score, mean over episodes; trained only in arms that train the judge.",
+    "train/anchor_kl": "KL(score || warm start's score) at the slots of turns, in nats.",
     "train/clip_fraction": "Share of decisions whose probability ratio left the clip range.",
     "train/approx_kl": "Estimate of KL(old policy || policy), in nats (Schulman's k3).",
     "train/gradient_norm": "Norm of the gradient before clipping.",
@@ -133,7 +135,8 @@ def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdo
     success = np.array([episode.success for episode in episodes])
     outcomes = np.array([episode.progress for episode in episodes])
     judged = np.array([reward.scores is not None for reward in rewards])
-    beliefs = np.array([np.mean(reward.scores) if reward.scores else 0.0 for reward in rewards])
+    scores = np.array([np.mean(reward.scores) if reward.scores else 0.0 for reward in rewards])
+    beliefs = np.array([belief_of(reward) or 0.0 for reward in rewards])
     env = np.array([sum(reward.env_rewards) for reward in rewards])
     total = np.array([sum(reward.step_rewards) for reward in rewards])
 
@@ -150,6 +153,7 @@ def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[RewardBreakdo
         "reward/env_mean": float(env.mean()),
         "reward/hindsight_mean": float((total - env).mean()),
         "reward/total_mean": float(total.mean()),
+        "judge/score_mean": float(scores[judged].mean()) if judged.any() else 0.0,
         "judge/belief_mean": float(beliefs[judged].mean()) if judged.any() else 0.0,
         "judge/overconfidence": gap(judged),
         "judge/overconfidence_failed": gap(judged & ~success),

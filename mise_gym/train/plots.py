@@ -50,10 +50,10 @@ def plot_reliability(evaluations: Mapping[str, Evaluation], path: Path) -> None:
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
     for label, evaluation in evaluations.items():
-        curve = reliability_curve(evaluation.episode_beliefs, evaluation.outcomes)
+        curve = reliability_curve(evaluation.beliefs, evaluation.outcomes)
         axes.plot(curve.beliefs, curve.outcomes, "o-", label=label, clip_on=False)
     axes.set(
-        xlabel="stated belief (mean over turns)",
+        xlabel="stated belief in success",
         ylabel="mean outcome R",
         xlim=(0, 1),
         ylim=(0, 1),

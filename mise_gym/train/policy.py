@@ -7,11 +7,11 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mise_gym.llm.batching import pad, token_batches
+from mise_gym.rewards.judges.self_evaluation import SelfEvaluation
 from mise_gym.train.adapter import Adapter
 from mise_gym.train.choices import OPEN, limit
 from mise_gym.train.critic import Critic, CriticKind
@@ -194,23 +194,20 @@ class LLMPolicy(nn.Module):
         return self.value_head(features, states.rows, states.columns)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def self_evaluate(self, episodes: Sequence[Episode]) -> list[NDArray[np.float64]]:
-        """Return the policy's hindsight beliefs about its own episodes.
-
-        Returns:
-            One array of P("good") per episode. Shape ``(T,)``, in [0, 1].
-        """
+    def self_evaluate(self, episodes: Sequence[Episode]) -> list[SelfEvaluation]:
+        """Return what the policy says in hindsight about its own episodes: P("good") of every turn and of the whole attempt."""
         if not episodes:
             return []
         sequences, slots = zip(*(self.with_hindsight(episode) for episode in episodes), strict=True)
-        beliefs: list[NDArray[np.float64]] = [np.empty(0)] * len(episodes)
+        evaluations = [SelfEvaluation(np.empty(0))] * len(episodes)
         for rows in token_batches([len(sequence) for sequence in sequences], self.max_tokens_per_pass):
             ids, _ = pad([sequences[row] for row in rows], self.tokenizer.pad_token_id or 0, self.device)
             places = Places.of([slots[row] for row in rows])
-            scores = self.score_logits(self.features(ids)[places.rows, places.columns]).sigmoid().double().cpu().numpy()
-            for row, part in zip(rows, np.split(scores, list(accumulate(len(slots[row]) for row in rows))[:-1]), strict=True):
-                beliefs[row] = part
-        return beliefs
+            probabilities = self.score_logits(self.features(ids)[places.rows, places.columns]).sigmoid().double().cpu().numpy()
+            ends = list(accumulate(len(slots[row]) for row in rows))[:-1]
+            for row, part in zip(rows, np.split(probabilities, ends), strict=True):
+                evaluations[row] = SelfEvaluation(part[:-1], float(part[-1]))
+        return evaluations
 
     def with_hindsight(self, episode: Episode) -> tuple[list[int], list[int]]:
         """Return an episode's token ids with the hindsight questions behind it, and the positions of their slots."""

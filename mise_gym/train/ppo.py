@@ -31,7 +31,6 @@ from mise_gym.train.rollout import Rollout
 from mise_gym.train.scaling import ReturnScale, adapted_kl_coef, learning_rate_factor
 from mise_gym.train.sharding import passes_of, reduce_gradients, reshard
 from mise_gym.train.shards import gathered, optimizer_state_like
-from mise_gym.train.targets import BeliefTargets
 
 JudgeRole = Literal["measured", "used", "trained"]
 """What becomes of the self-evaluation: it is only measured; it pays, and is held near the warm start's; r^C trains it besides."""
@@ -103,7 +102,7 @@ class PPOConfig:
     calibration_score: CalibrationScore = "brier"
     """The scoring rule of r^C: squared error, or a bounded logarithm, which cares more for small probabilities."""
     anchor_coef: float = 0.5
-    """Weight of KL(belief || warm start's belief) on the score slots, in arms whose judge pays; keeps the judge a judge."""
+    """Weight of KL(score || warm start's score) on the slots of turns, in arms whose judge pays; keeps the judge a judge."""
 
     def __post_init__(self) -> None:
         """Check ranges and contradictions."""
@@ -146,7 +145,7 @@ class PPOLearner:
 
     Args:
         policy: Trained in place.
-        reference: The policy from before reinforcement learning, as ``reference_of`` returns it; anchors actions and beliefs.
+        reference: The policy from before reinforcement learning, as ``reference_of`` returns it; anchors actions and scores.
         config: The knobs.
         judge: What becomes of the self-evaluation.
     """
@@ -165,7 +164,6 @@ class PPOLearner:
         )
         self.kl_coef = config.kl_coef
         self.reward_scale = ReturnScale()
-        self.targets = BeliefTargets()
         self.updated = 0
         """Calls of ``update`` so far."""
 
@@ -194,8 +192,8 @@ class PPOLearner:
         num_steps = [len(sequence.steps.turns) for sequence in sequences]
         values = by_episode(passes, [each.before.values for each in passes], num_steps)
         credit = self._credit(sequences, rewards, passes, values)
-        targets = self.targets.learn(rollout.episodes, rewards)
-        logs = self._epochs(minibatches, credit, targets, rng)
+        outcomes = [np.array([episode.progress]) for episode in rollout.episodes]
+        logs = self._epochs(minibatches, credit, outcomes, rng)
         reshard(self.reference)  # its output layer is read to the end
         means = {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
         self.updated += 1
@@ -264,21 +262,21 @@ class PPOLearner:
         return step_rewards
 
     def _epochs(
-        self, minibatches: Sequence[Sequence[Pass]], credit: Credit, targets: Sequence[FloatArray], rng: np.random.Generator
+        self, minibatches: Sequence[Sequence[Pass]], credit: Credit, outcomes: Sequence[FloatArray], rng: np.random.Generator
     ) -> list[dict[str, float]]:
         """Go over the minibatches again and again, until the policy has moved far enough; return the metrics of each step."""
         logs: list[dict[str, float]] = []
         for _ in range(self.config.num_epochs):
             for index in rng.permutation(len(minibatches)):
-                logs.append(self._step(minibatches[index], credit, targets))
+                logs.append(self._step(minibatches[index], credit, outcomes))
             if np.mean([log["train/approx_kl"] for log in logs[-len(minibatches) :]]) > self.config.target_kl:
                 break
         return logs
 
-    def _step(self, minibatch: Sequence[Pass], credit: Credit, targets: Sequence[FloatArray]) -> dict[str, float]:
+    def _step(self, minibatch: Sequence[Pass], credit: Credit, outcomes: Sequence[FloatArray]) -> dict[str, float]:
         """Add up the gradients of a minibatch's passes, and take one step of the optimiser."""
         self.optimizer.zero_grad(set_to_none=True)
-        parts = [self._add_gradient(each, credit, targets) for each in minibatch]
+        parts = [self._add_gradient(each, credit, outcomes) for each in minibatch]
         norm = reduce_gradients(self.policy, self.config.max_grad_norm)
         self.optimizer.step()
         whole = total(torch.stack([torch.stack(list(part.values())) for part in parts]).sum(0)).tolist()
@@ -286,7 +284,7 @@ class PPOLearner:
             "train/gradient_norm": norm.item()
         }
 
-    def _add_gradient(self, each: Pass, credit: Credit, targets: Sequence[FloatArray]) -> dict[str, Tensor]:
+    def _add_gradient(self, each: Pass, credit: Credit, outcomes: Sequence[FloatArray]) -> dict[str, Tensor]:
         """Add the gradient of one pass, and return its part of every term of the minibatch's loss."""
         config, batch, anchor = self.config, each.batch, each.anchor
         reading = self._read(batch, anchor)
@@ -297,13 +295,13 @@ class PPOLearner:
             clip_range=config.clip_range,
             clip_range_high=config.clip_range_high,
         )
-        beliefs = reading.score_logits.sigmoid()
+        agreement = calibration_reward(reading.belief_logits.sigmoid(), each.pick(outcomes), score=config.calibration_score)
         terms = {
             "policy_loss": surrogate.loss,
             "value_loss": value_loss(reading.values, each.pick(credit.value_targets)),
             "entropy": mean(reading.entropies),
             "reference_kl": mean(reading.reference_kls),
-            "calibration_reward": calibration_reward(beliefs, each.pick(targets), score=config.calibration_score).mean(),
+            "calibration_reward": agreement.mean(),
             "anchor_kl": bernoulli_kl(reading.score_logits, anchor.score_logits).mean(),
             "clip_fraction": surrogate.clip_fraction,
             "approx_kl": surrogate.approx_kl,
@@ -351,7 +349,6 @@ class PPOLearner:
             "optimizer": gathered(self.optimizer.state_dict()),
             "kl_coef": self.kl_coef,
             "reward_scale": self.reward_scale.state_dict(),
-            "targets": self.targets.state_dict(),
             "updated": self.updated,
         }
 
@@ -360,5 +357,4 @@ class PPOLearner:
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         self.optimizer.load_state_dict(optimizer_state_like(state["optimizer"], weights))
         self.reward_scale.load_state_dict(state["reward_scale"])
-        self.targets.load_state_dict(state["targets"])
         self.kl_coef, self.updated = state["kl_coef"], state["updated"]

@@ -45,7 +45,9 @@ class Reading:
     values: Tensor
     """Shape ``(T,)``."""
     score_logits: Tensor
-    """Shape ``(U,)``."""
+    """Of the turns. Shape ``(U,)``."""
+    belief_logits: Tensor
+    """Of the whole attempts. Shape ``(B,)``."""
 
 
 def read_anchor(reference: Reader, batch: Batch) -> Anchor:
@@ -76,6 +78,7 @@ def read(policy: LLMPolicy, batch: Batch, anchor: Anchor, estimator: KLEstimator
         reference_kls,
         policy.values(features, batch.states),
         policy.score_logits(features[batch.slots.rows, batch.slots.columns]),
+        policy.score_logits(features[batch.attempts.rows, batch.attempts.columns]),
     )
 
 
@@ -157,13 +160,13 @@ def by_episode(passes: Sequence[Pass], tensors: Sequence[Tensor], lengths: Seque
 
 
 def drift_metrics(passes: Sequence[Pass]) -> dict[str, float]:
-    """Return how far the beliefs have moved away from those of the frozen judge, on the same episodes."""
+    """Return how far the scores have moved away from those of the frozen judge, on the same episodes."""
     counted = [each for each in passes if each.is_counted]
-    mine = [(_beliefs(each.before), _beliefs(each.anchor)) for each in counted]
+    mine = [(_scores(each.before), _scores(each.anchor)) for each in counted]
     now, then = zip(*(pair for part in gather_objects(mine) for pair in part), strict=True)
     drift = judge_drift(np.concatenate(now), np.concatenate(then))
     return {"judge/drift_mean": drift.mean, "judge/drift_rms": drift.rms}
 
 
-def _beliefs(reading: Reading | Anchor) -> FloatArray:
+def _scores(reading: Reading | Anchor) -> FloatArray:
     return np.asarray(reading.score_logits.sigmoid().double().cpu().numpy())

@@ -23,6 +23,8 @@ from transformers.utils.logging import disable_progress_bar
 from mise_gym.errors import CheckpointError, ConfigError
 from mise_gym.extras import require
 from mise_gym.llm.loading import load_model
+from mise_gym.rewards.judges.self_evaluation import SelfEvaluation
+from mise_gym.rewards.labels import SELF_EVALUATION
 from mise_gym.train.checkpoint import check_folder, load_weights, save_model, whole_weights, write_file, write_folder
 from mise_gym.train.config import REWARD_ARMS, TrainConfig
 from mise_gym.train.demonstrations import demonstrate
@@ -259,11 +261,10 @@ class TrainingRun:
                         recorder_class=self.tasks.recorder_class,
                         on_episode=bar.update,
                     ).episodes
-                    beliefs = policy.self_evaluate(episodes)
-                self._write_evaluation(path, unshare(_with_beliefs(episodes, beliefs)))
+                    said = policy.self_evaluate(episodes)
+                self._write_evaluation(path, unshare(_with_self_evaluation(episodes, said)))
                 wait()
-            episodes = list(read_episodes(path))
-            evaluations[decoding] = Evaluation(episodes, [np.array(episode.extra["beliefs"]) for episode in episodes])
+            evaluations[decoding] = Evaluation.of(list(read_episodes(path)))
         for env in envs:
             env.close()
         return evaluations
@@ -345,8 +346,9 @@ def _read_json(path: Path) -> Any:
         ) from error
 
 
-def _with_beliefs(episodes: Sequence[Episode], beliefs: Sequence[Any]) -> list[Episode]:
-    return [replace(e, extra={**e.extra, "beliefs": belief.tolist()}) for e, belief in zip(episodes, beliefs, strict=True)]
+def _with_self_evaluation(episodes: Sequence[Episode], said: Sequence[SelfEvaluation]) -> list[Episode]:
+    records = [{"scores": each.scores.tolist(), "belief": each.belief} for each in said]
+    return [replace(e, extra={**e.extra, SELF_EVALUATION: record}) for e, record in zip(episodes, records, strict=True)]
 
 
 def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:

@@ -3,7 +3,7 @@
 One episode reads::
 
     <bos> TASK OBSERVATION_0 > ACTION_0 newline OBSERVATION_1 > ACTION_1 newline ...
-    Hindsight: ACTION_0 : OBSERVATION_1 : ? newline ACTION_1 : OBSERVATION_2 : ? newline ...
+    Hindsight: ACTION_0 : OBSERVATION_1 : ? newline ACTION_1 : OBSERVATION_2 : ? newline ... the whole attempt : ?
 
 The hindsight questions repeat each action and the beginning of what came back, so that what a turn did stands beside its
 question. With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``;
@@ -13,8 +13,9 @@ For a model with a chat template the same is a conversation: an instruction, the
 the user, an action is one of the assistant, and every other observation one of the user. The last of these ends with the
 hindsight question; the lines with the slots are the assistant's.
 
-Each ``?`` is a slot: the probability of the word "good" against "bad" there is the belief that this turn was part of a successful
-attempt. Nothing is written into the slots, so one forward pass reads all beliefs and none depends on another.
+Each ``?`` is a slot. The probability of the word "good" against "bad" there is the score of the turn; in the last slot, behind
+the line about the whole attempt, it is the belief that the attempt has succeeded. Nothing is written into the slots, so one
+forward pass reads them all and none depends on another.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from mise_gym.errors import ConfigError
-from mise_gym.train.frame import HINDSIGHT_HEADING, ChatTemplate, frame_of
+from mise_gym.train.frame import HINDSIGHT_HEADING, WHOLE_ATTEMPT, ChatTemplate, frame_of
 from mise_gym.train.trie import TokenTrie
 from mise_gym.types import Episode, Transition
 
@@ -38,7 +39,10 @@ WRITTEN: Final = "written"
 
 @dataclass(frozen=True, slots=True)
 class Hindsight:
-    """The questions behind an episode: token ids, and the offset in them of the token before each slot."""
+    """The questions behind an episode: token ids, and the offset in them of the token before each slot.
+
+    There is a slot for every turn, and a last one for the whole attempt.
+    """
 
     ids: list[int]
     slots: list[int]
@@ -145,7 +149,7 @@ class EpisodeText:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def hindsight(self, turns: Sequence[Transition]) -> Hindsight:
-        """Return the hindsight questions about an episode's turns."""
+        """Return the hindsight questions about an episode: one per turn, and one about the whole attempt."""
         ids = list(self.frame.hindsight)
         slots = []
         for turn in turns:
@@ -154,12 +158,13 @@ class EpisodeText:
             ids += self.encode(" :")
             slots.append(len(ids) - 1)
             ids += self.encode("\n")
-        return Hindsight(ids, slots)
+        ids += self.encode(f"{self.frame.before_action}{WHOLE_ATTEMPT} :")
+        return Hindsight(ids, [*slots, len(ids) - 1])
 
 
 def corpus(episodes: Sequence[Episode]) -> list[str]:
     """Return the segments of some episodes as a tokenizer trainer wants to see them."""
-    texts = [HINDSIGHT_HEADING, GOOD, BAD, " :", "\n>"] * len(episodes)
+    texts = [HINDSIGHT_HEADING, f" {WHOLE_ATTEMPT}", GOOD, BAD, " :", "\n>"] * len(episodes)
     for episode in episodes:
         texts.append(" " + " ".join(f"{episode.task} {episode.transitions[0].observation}".split()))
         for turn in episode.transitions:

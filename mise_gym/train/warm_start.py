@@ -34,7 +34,7 @@ class WarmStartConfig:
     batch_episodes: int = 8
     """Episodes per update."""
     judge_coef: float = 0.3
-    """Weight of the judging loss beside the acting loss."""
+    """Weight of the judging loss, of turns and whole attempts, beside the acting loss."""
     text_coef: float = 0.3
     """Weight of the language-model loss on everything else, which teaches the words themselves."""
 
@@ -47,12 +47,12 @@ class WarmStartConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """One episode to learn from: ids, which of them to imitate, and the hindsight slots with their labels."""
+    """One episode to learn from: ids, which of them to imitate, and the hindsight slots with their labels, the outcome last."""
 
     ids: list[int]
     acted: list[int]
     slots: list[int]
-    labels: list[int]
+    labels: list[float]
 
 
 def warm_start(
@@ -104,7 +104,7 @@ def _example(policy: LLMPolicy, episode: Episode) -> _Example:
         if is_good:
             acted.extend(range(start, end))
         end += len(policy.text.observation(turn.next_observation))
-    return _Example(ids, acted, slots, labels)
+    return _Example(ids, acted, slots, [*labels, episode.progress])
 
 
 def _add_gradients(policy: LLMPolicy, examples: Sequence[_Example], config: WarmStartConfig) -> dict[str, float]:

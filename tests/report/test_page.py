@@ -175,7 +175,10 @@ def run(tmp_path: Path) -> Path:
 
 def add_heldout(run: Path, when: str, score: float) -> None:
     beliefs = [(episode(number, None, won=number % 2 == 0), score) for number in range(8)]
-    stripped = [Episode(**{**vars_of(each), "extra": {"beliefs": [belief] * 2}}) for each, belief in beliefs]
+    stripped = [
+        Episode(**{**vars_of(each), "extra": {"self_evaluation": {"scores": [0.5] * 2, "belief": belief}}})
+        for each, belief in beliefs
+    ]
     write_episodes(run / f"heldout_{when}_sampled.jsonl.gz", stripped)
 
 

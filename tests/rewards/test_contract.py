@@ -8,6 +8,7 @@ import pytest
 
 from mise_gym.errors import ConfigError, UnknownNameError
 from mise_gym.rewards import CALIBRATORS, JUDGES, JudgeStatus, make_calibrator, make_judge
+from mise_gym.rewards.judges.self_evaluation import SelfEvaluation
 from mise_gym.rewards.rehearsal import RehearsalServer
 from mise_gym.types import Episode, Transition
 from tests.rewards.tiny_judge import untrained_folder
@@ -15,7 +16,7 @@ from tests.rewards.tiny_judge import untrained_folder
 
 class HalfSure:
     def self_evaluate(self, episodes):
-        return [np.full(len(episode), 0.5) for episode in episodes]
+        return [SelfEvaluation(np.full(len(episode), 0.5)) for episode in episodes]
 
 
 NEEDED = {
@@ -46,7 +47,7 @@ def episode(*texts, success=True):
         success=success,
         terminated=True,
         truncated=False,
-        extra={"beliefs": [0.5] * len(turns)},
+        extra={"self_evaluation": {"scores": [0.5] * len(turns)}},
     )
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from mise_gym.errors import ConfigError
 from mise_gym.rewards import JudgeResult, JudgeStatus, SelfEvaluationJudge, make_judge
+from mise_gym.rewards.judges.self_evaluation import SelfEvaluation
+from mise_gym.rewards.pipeline import ask
 from mise_gym.types import Episode, Transition
 
 
@@ -38,11 +40,11 @@ def scores(judge, *episodes):
 
 
 class Evaluator:
-    def __init__(self, beliefs):
-        self.beliefs = beliefs
+    def __init__(self, *scores, belief=None):
+        self.said = [SelfEvaluation(np.array(each), belief) for each in scores]
 
     def self_evaluate(self, episodes):
-        return self.beliefs
+        return self.said
 
 
 class Refusing:
@@ -133,26 +135,39 @@ def test_the_heuristic_likes_words_of_the_goal_once():
     assert third == first
 
 
-def test_beliefs_become_scores():
-    judge = SelfEvaluationJudge(Evaluator([np.array([0.25, 0.5], dtype=np.float32)]))
-    assert scores(judge, episode(("a", "1", 0.0), ("b", "2", 0.0))) == [(0.25, 0.5)]
+def test_a_self_evaluation_becomes_scores_and_a_belief():
+    judge = SelfEvaluationJudge(Evaluator(np.array([0.25, 0.5], dtype=np.float32), belief=0.125))
+    (result,) = judge.judge([episode(("a", "1", 0.0), ("b", "2", 0.0))])
+    assert (result.scores, result.belief) == ((0.25, 0.5), 0.125)
 
 
-@pytest.mark.parametrize("belief", [np.array([0.5]), np.array([0.5, np.nan]), np.array([[0.5, 0.5]]), np.array([0.5, np.inf])])
-def test_beliefs_that_are_missing_or_not_finite_are_unparsable(belief):
-    (result,) = SelfEvaluationJudge(Evaluator([belief])).judge([episode(("a", "1", 0.0), ("b", "2", 0.0))])
+def test_a_flipped_belief_is_the_opposite():
+    judge = make_judge("flipped", {"judge": SelfEvaluationJudge(Evaluator([0.5], belief=0.125))})
+    assert [result.belief for result in judge.judge([episode(("a", "1", 0.0))])] == [0.875]
+
+
+@pytest.mark.parametrize("said", [[0.5], [0.5, np.nan], [[0.5, 0.5]], [0.5, np.inf]])
+def test_scores_that_are_missing_or_not_finite_are_unparsable(said):
+    (result,) = SelfEvaluationJudge(Evaluator(said)).judge([episode(("a", "1", 0.0), ("b", "2", 0.0))])
     assert (result.status, result.scores) == (JudgeStatus.UNPARSABLE, None)
-    assert "must give 2 finite beliefs" in result.message
+    assert "must give 2 finite scores" in result.message
+
+
+@pytest.mark.parametrize("belief", [1.5, float("nan")])
+def test_a_belief_outside_the_unit_interval_makes_the_answer_unparsable(belief):
+    (result,) = ask(SelfEvaluationJudge(Evaluator([0.5], belief=belief)), [episode(("a", "1", 0.0))])
+    assert (result.status, result.scores, result.belief) == (JudgeStatus.UNPARSABLE, None, None)
+    assert "The belief" in result.message
 
 
 def test_an_episode_that_was_not_evaluated_makes_all_errors():
     one = episode(("a", "1", 0.0))
-    results = SelfEvaluationJudge(Evaluator([np.array([0.5])])).judge([one, one])
+    results = SelfEvaluationJudge(Evaluator([0.5])).judge([one, one])
     assert [result.status for result in results] == [JudgeStatus.ERROR] * 2
 
 
 def test_the_cost_of_self_evaluation_is_shared_by_the_episodes():
     ticks = iter([10.0, 13.0])
     one = episode(("a", "1", 0.0))
-    results = SelfEvaluationJudge(Evaluator([np.array([0.5])] * 2), clock=lambda: next(ticks)).judge([one, one])
+    results = SelfEvaluationJudge(Evaluator([0.5], [0.5]), clock=lambda: next(ticks)).judge([one, one])
     assert [result.seconds for result in results] == [1.5, 1.5]

@@ -45,12 +45,14 @@ def test_each_decision_knows_its_step_among_all_steps(batch: Batch, sequences: l
     assert [turns[turn] for turn in batch.decision_steps.tolist()] == expected
 
 
-def test_states_and_slots_have_one_place_per_turn(batch: Batch, sequences: list[JudgedTrace]) -> None:
+def test_states_and_slots_have_one_place_per_turn_and_a_slot_for_the_attempt(batch: Batch, sequences: list[JudgedTrace]) -> None:
     states = [(row, position) for row, s in enumerate(sequences) for position in s.trace.value_positions]
-    slots = [(row, slot) for row, s in enumerate(sequences) for slot in s.slots]
+    slots = [(row, slot) for row, s in enumerate(sequences) for slot in s.slots[:-1]]
+    attempts = [(row, s.slots[-1]) for row, s in enumerate(sequences)]
 
     assert list(zip(batch.states.rows.tolist(), batch.states.columns.tolist(), strict=True)) == states
     assert list(zip(batch.slots.rows.tolist(), batch.slots.columns.tolist(), strict=True)) == slots
+    assert list(zip(batch.attempts.rows.tolist(), batch.attempts.columns.tolist(), strict=True)) == attempts
 
 
 def test_an_episode_without_a_single_choice_still_makes_a_batch(

@@ -11,7 +11,7 @@ import pytest
 from mise_gym.errors import ConfigError
 from mise_gym.train.batch import with_hindsight
 from mise_gym.train.forms import Forms, FreeForm
-from mise_gym.train.frame import COMMAND_INSTRUCTION, HINDSIGHT_QUESTION, THINKING_INSTRUCTION
+from mise_gym.train.frame import COMMAND_INSTRUCTION, HINDSIGHT_QUESTION, THINKING_INSTRUCTION, WHOLE_ATTEMPT
 from mise_gym.train.model import TinyModelConfig, build_tiny_model
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.run import TrainingRun
@@ -62,6 +62,7 @@ def conversation(policy: LLMPolicy, episode: Episode, trace: TokenTrace) -> str:
         f"{text.frame.before_action}{turn.action} :{result} :\n"
         for turn, result in zip(episode.transitions, results, strict=True)
     )
+    lines += f"{text.frame.before_action}{WHOLE_ATTEMPT} :"
     return str(rendered).replace(rendered_date(str(rendered)), "01 Jan 2025") + lines
 
 
@@ -107,7 +108,7 @@ def test_every_turn_ends_with_the_sign_that_ends_an_answer(tokenizer: Any, kind:
         assert all(writing.ids[-1] == policy.text.frame.close[-1] for writing in trace.writings)
 
 
-def test_a_slot_stands_behind_each_action_and_what_came_back(tokenizer: Any) -> None:
+def test_a_slot_stands_behind_each_action_with_what_came_back_and_behind_the_whole_attempt(tokenizer: Any) -> None:
     text = EpisodeText(tokenizer)
     turns = [
         Transition(observation="o", action=action, reward=0.0, next_observation="Done.") for action in ("take red apple", "wait")
@@ -118,6 +119,7 @@ def test_a_slot_stands_behind_each_action_and_what_came_back(tokenizer: Any) -> 
     assert [end.rpartition("\n")[2].rpartition("[/INST]")[2].strip() for end in ends] == [
         "take red apple : Done. :",
         "wait : Done. :",
+        "the whole attempt :",
     ]
     assert all(HINDSIGHT_QUESTION in end for end in ends)
 

@@ -89,9 +89,9 @@ def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: R
 
     assert len(losses) == 30
     assert all(losses[-1][name] < 0.7 * losses[0][name] for name in losses[0])
-    beliefs = np.concatenate(policy.self_evaluate(episodes))
+    scores = np.concatenate([said.scores for said in policy.self_evaluate(episodes)])
     good = np.concatenate([episode.extra[GOOD_TURNS] for episode in episodes])
-    assert beliefs[good].mean() > beliefs[~good].mean() + 0.5
+    assert scores[good].mean() > scores[~good].mean() + 0.5
 
 
 def test_no_epochs_leave_the_model_as_it_is(policy: LLMPolicy, rollout: Rollout) -> None:

@@ -27,25 +27,25 @@ def episode(progress: float, good_turns: list[int]) -> Episode:
 @pytest.fixture
 def evaluation() -> Evaluation:
     episodes = [episode(1.0, [1, 1]), episode(0.5, [1, 0, 0]), episode(0.0, [0])]
-    return Evaluation(episodes, [np.array([0.8, 0.6]), np.array([0.9, 0.6, 0.3]), np.array([0.4])])
+    return Evaluation(episodes, [np.array([0.8, 0.6]), np.array([0.9, 0.6, 0.3]), np.array([0.4])], np.array([0.9, 0.7, 0.2]))
 
 
-def test_figures_per_episode_compare_mean_beliefs_with_outcomes(evaluation: Evaluation) -> None:
+def test_figures_per_episode_compare_beliefs_with_outcomes(evaluation: Evaluation) -> None:
     summary = evaluation.summary()
 
     assert summary["success"] == pytest.approx(1 / 3)
     assert summary["progress"] == pytest.approx(0.5)
     assert summary["turns"] == 2
-    assert summary["overconfidence"] == pytest.approx((0.6 - 0.5 + 0.4 - 0.0) / 2)
-    assert summary["overconfidence_all"] == pytest.approx((0.7 + 0.6 + 0.4) / 3 - 0.5)
+    assert summary["overconfidence"] == pytest.approx((0.7 - 0.5 + 0.2 - 0.0) / 2)
+    assert summary["overconfidence_all"] == pytest.approx((0.9 + 0.7 + 0.2) / 3 - 0.5)
     assert summary["auroc"] == 1.0
-    assert summary["brier"] == pytest.approx((0.3**2 + 0.1**2 + 0.4**2) / 3)
+    assert summary["brier"] == pytest.approx((0.1**2 + 0.2**2 + 0.2**2) / 3)
 
 
-def test_figures_per_turn_compare_beliefs_with_the_simulators_verdict(evaluation: Evaluation) -> None:
+def test_figures_per_turn_compare_scores_with_the_simulators_verdict(evaluation: Evaluation) -> None:
     summary = evaluation.summary()
 
-    # turns of failed episodes: beliefs 0.9, 0.6, 0.3, 0.4 against 1, 0, 0, 0
+    # turns of failed episodes: scores 0.9, 0.6, 0.3, 0.4 against 1, 0, 0, 0
     assert summary["turn_overconfidence"] == pytest.approx((0.9 + 0.6 + 0.3 + 0.4) / 4 - 0.25)
     # only the second episode has good and bad turns: 0.9 against 0.6 and 0.3
     assert summary["turn_auroc"] == 1.0
@@ -53,15 +53,16 @@ def test_figures_per_turn_compare_beliefs_with_the_simulators_verdict(evaluation
 
 def test_credit_compares_turns_of_the_same_episode_only() -> None:
     episodes = [episode(1.0, [1, 1, 0]), episode(0.0, [1, 0]), episode(0.0, [0, 0])]
-    echo = Evaluation(episodes, [np.full(3, 0.9), np.full(2, 0.1), np.full(2, 0.1)]).summary()
-    credit = Evaluation(episodes, [np.array([0.4, 0.2, 0.3]), np.array([0.9, 0.8]), np.full(2, 0.7)]).summary()
+    beliefs = np.array([0.9, 0.1, 0.1])
+    echo = Evaluation(episodes, [np.full(3, 0.9), np.full(2, 0.1), np.full(2, 0.1)], beliefs).summary()
+    credit = Evaluation(episodes, [np.array([0.4, 0.2, 0.3]), np.array([0.9, 0.8]), np.full(2, 0.7)], beliefs).summary()
 
     assert echo["turn_auroc"] == 0.5
     assert credit["turn_auroc"] == pytest.approx((1 / 2 + 1) / 2)
 
 
 def test_figures_that_need_failures_are_none_without_them() -> None:
-    summary = Evaluation([episode(1.0, [1])], [np.array([0.5])]).summary()
+    summary = Evaluation([episode(1.0, [1])], [np.array([0.5])], np.array([0.5])).summary()
 
     assert summary["overconfidence"] is summary["turn_overconfidence"] is summary["auroc"] is None
     assert summary["turn_auroc"] is None

@@ -281,10 +281,16 @@ def test_rollout_metrics_are_the_plain_means() -> None:
         truncated=True,
         extra={"written": written},
     )
-    paid = {"calibrated": None, "status": JudgeStatus.OK, "judge": {}}
+    paid = {"calibrated": None, "status": JudgeStatus.OK}
     rewards = [
-        RewardBreakdown(env_rewards=(1.0,), scores=(0.8,), step_rewards=(1.25,), **paid),
-        RewardBreakdown(env_rewards=(0.0, 0.0, 0.5), scores=(0.3, 0.6, 0.9), step_rewards=(0.0, 0.25, 0.75), **paid),
+        RewardBreakdown(env_rewards=(1.0,), scores=(0.8,), step_rewards=(1.25,), judge={}, **paid),
+        RewardBreakdown(
+            env_rewards=(0.0, 0.0, 0.5),
+            scores=(0.3, 0.6, 0.9),
+            step_rewards=(0.0, 0.25, 0.75),
+            judge={"belief": 0.7},
+            **paid,
+        ),
     ]
 
     metrics = rollout_metrics([won, lost], rewards)
@@ -300,9 +306,10 @@ def test_rollout_metrics_are_the_plain_means() -> None:
             "reward/env_mean": 0.75,
             "reward/hindsight_mean": (0.25 + 0.5) / 2,
             "reward/total_mean": (1.25 + 1.0) / 2,
-            "judge/belief_mean": 0.7,
-            "judge/overconfidence": 0.7 - 0.75,
-            "judge/overconfidence_failed": 0.6 - 0.5,
+            "judge/score_mean": (0.8 + 0.6) / 2,
+            "judge/belief_mean": (0.8 + 0.7) / 2,
+            "judge/overconfidence": 0.75 - 0.75,
+            "judge/overconfidence_failed": 0.7 - 0.5,
         }
     )
 
@@ -329,7 +336,7 @@ def test_a_pleased_judge_of_a_policy_that_stands_still_rings_the_alarm(
     make_trainer: MakeTrainer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer = make_trainer(tmp_path / "run")
-    rang = [trainer._is_hacked({"judge/belief_mean": 0.5 + 0.02 * i, "rollout/success_rate": 0.3}) for i in range(10)]
+    rang = [trainer._is_hacked({"judge/score_mean": 0.5 + 0.02 * i, "rollout/success_rate": 0.3}) for i in range(10)]
 
     assert rang == [False] * 9 + [True]
     assert [record.getMessage()[:12] for record in caplog.records] == ["Iteration 1:"]

@@ -102,7 +102,7 @@ def test_a_model_from_a_folder_plays_and_judges_through_the_same_path(tmp_path: 
     rollout = play(policy)
 
     assert all(turn.valid_action for episode in rollout.episodes for turn in episode.transitions)
-    assert [len(beliefs) for beliefs in policy.self_evaluate(rollout.episodes)] == [len(e) for e in rollout.episodes]
+    assert [len(said.scores) for said in policy.self_evaluate(rollout.episodes)] == [len(e) for e in rollout.episodes]
 
 
 @pytest.mark.parametrize(

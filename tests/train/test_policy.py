@@ -14,13 +14,14 @@ IDS = torch.tensor([[5, 6, 7]])
 def test_self_evaluation_in_a_batch_equals_one_by_one(policy: LLMPolicy, rollout: Rollout) -> None:
     together = policy.self_evaluate(rollout.episodes)
 
-    for episode, beliefs in zip(rollout.episodes, together, strict=True):
+    for episode, said in zip(rollout.episodes, together, strict=True):
         (alone,) = policy.self_evaluate([episode])
-        assert beliefs.shape == (len(episode),)
-        assert beliefs == pytest.approx(alone, abs=1e-6)
+        assert said.scores.shape == (len(episode),)
+        assert said.scores == pytest.approx(alone.scores, abs=1e-6)
+        assert said.belief == pytest.approx(alone.belief, abs=1e-6)
 
 
-def test_a_belief_is_the_share_of_good_against_bad_at_its_slot(policy: LLMPolicy, rollout: Rollout) -> None:
+def test_scores_and_belief_are_the_share_of_good_against_bad_at_their_slots(policy: LLMPolicy, rollout: Rollout) -> None:
     episode = rollout.episodes[0]
     ids, slots = policy.with_hindsight(episode)
     with torch.no_grad():
@@ -28,7 +29,8 @@ def test_a_belief_is_the_share_of_good_against_bad_at_its_slot(policy: LLMPolicy
 
     pair = logits[:, [policy.text.good_id, policy.text.bad_id]].softmax(-1)
 
-    assert policy.self_evaluate([episode])[0] == pytest.approx(pair[:, 0].numpy(), abs=1e-6)
+    (said,) = policy.self_evaluate([episode])
+    assert [*said.scores, said.belief] == pytest.approx(pair[:, 0].numpy(), abs=1e-6)
 
 
 def test_an_output_head_with_a_bias_is_read_with_its_bias(policy: LLMPolicy) -> None:

@@ -16,7 +16,7 @@ from mise_gym.train.credit import Steps
 from mise_gym.train.losses import reference_kl
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import JudgeRole, PPOConfig, PPOLearner
-from mise_gym.train.reading import read_anchor, read_logprobs
+from mise_gym.train.reading import read, read_anchor, read_logprobs
 from mise_gym.train.rollout import Rollout, collect
 from tests.train.conftest import play
 from tests.train.pantry import Pantry
@@ -83,13 +83,14 @@ def table_of(policy: LLMPolicy, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def beliefs_of(policy: LLMPolicy, rollout: Rollout) -> Tensor:
+def scores_and_beliefs(policy: LLMPolicy, rollout: Rollout) -> tuple[Tensor, Tensor]:
     batch = whole_batch(policy, rollout)
-    return read_anchor(policy, batch).score_logits.sigmoid()
+    reading = read(policy, batch, read_anchor(policy, batch), "exact")
+    return reading.score_logits.sigmoid(), reading.belief_logits.sigmoid()
 
 
-def outcomes_of(rollout: Rollout) -> Tensor:
-    return torch.tensor([episode.progress for episode in rollout.episodes for _ in episode.transitions])
+def scores_of(policy: LLMPolicy, rollout: Rollout) -> Tensor:
+    return scores_and_beliefs(policy, rollout)[0]
 
 
 def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy, rollout: Rollout) -> None:
@@ -102,10 +103,13 @@ def test_probabilities_sum_to_one_over_the_allowed_tokens_only(policy: LLMPolicy
     assert (batch.allowed < 0).any()
 
 
-def test_the_learner_reads_the_beliefs_that_the_policy_states(policy: LLMPolicy, rollout: Rollout) -> None:
-    expected = np.concatenate(policy.self_evaluate(rollout.episodes))
+def test_the_learner_reads_what_the_policy_says_about_itself(policy: LLMPolicy, rollout: Rollout) -> None:
+    said = policy.self_evaluate(rollout.episodes)
 
-    assert beliefs_of(policy, rollout).tolist() == pytest.approx(expected, abs=1e-5)
+    scores, beliefs = scores_and_beliefs(policy, rollout)
+
+    assert scores.tolist() == pytest.approx(np.concatenate([each.scores for each in said]), abs=1e-5)
+    assert beliefs.tolist() == pytest.approx([each.belief for each in said], abs=1e-5)
 
 
 @pytest.mark.parametrize("row", [1, 2])
@@ -199,12 +203,13 @@ def test_the_entropy_bonus_alone_makes_the_policy_less_decided(policy: LLMPolicy
 
 def test_the_calibration_reward_alone_moves_beliefs_towards_outcomes(policy: LLMPolicy, rollout: Rollout) -> None:
     expect_nothing(policy)
-    outcomes = outcomes_of(rollout)
-    before = beliefs_of(policy, rollout)
+    outcomes = torch.tensor([episode.progress for episode in rollout.episodes])
+    _, before = scores_and_beliefs(policy, rollout)
 
     update(policy, rollout, pay_nothing(rollout), judge="trained", calibration_coef=1.0, num_epochs=5)
 
-    assert ((beliefs_of(policy, rollout) - outcomes) ** 2).mean() < 0.9 * ((before - outcomes) ** 2).mean()
+    _, after = scores_and_beliefs(policy, rollout)
+    assert ((after - outcomes) ** 2).mean() < 0.9 * ((before - outcomes) ** 2).mean()
 
 
 def test_an_untrained_judge_has_no_part_in_the_loss(policy: LLMPolicy, rollout: Rollout) -> None:
@@ -223,24 +228,24 @@ def test_a_judge_that_pays_is_held_near_the_warm_start_while_the_policy_moves(ro
     for judge in ("measured", "used"):
         policy = make_policy(0)
         expect_nothing(policy)
-        before = beliefs_of(policy, rollout)
+        before = scores_of(policy, rollout)
         update(policy, rollout, rewards, judge=judge, anchor_coef=1000.0, calibration_coef=5.0, num_epochs=30)
-        drift[judge] = float((beliefs_of(policy, rollout) - before).square().mean())
+        drift[judge] = float((scores_of(policy, rollout) - before).square().mean())
 
     assert drift["used"] < 0.3 * drift["measured"]
 
 
-def test_a_strong_anchor_keeps_beliefs_near_the_warm_start(rollout: Rollout, make_policy: Any) -> None:
+def test_a_strong_anchor_keeps_scores_near_the_warm_start(rollout: Rollout, make_policy: Any) -> None:
     free, held = make_policy(0), make_policy(0)
     for one in (free, held):
         expect_nothing(one)
-    before = beliefs_of(free, rollout)
+    scores = scores_of(free, rollout)
     knobs = {"judge": "trained", "calibration_coef": 1.0, "num_epochs": 10}
 
     update(free, rollout, pay_nothing(rollout), **knobs)
     update(held, rollout, pay_nothing(rollout), anchor_coef=1000.0, **knobs)
 
-    drift, held_drift = ((beliefs_of(one, rollout) - before).abs().max() for one in (free, held))
+    drift, held_drift = ((scores_of(one, rollout) - scores).abs().max() for one in (free, held))
     assert held_drift < 0.3 * drift
 
 

@@ -60,11 +60,16 @@ def hidden_states(policy: LLMPolicy, rollout: Rollout) -> torch.Tensor:
         return policy.model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0]
 
 
-def expected_rewards(policy: LLMPolicy, rollout: Rollout) -> np.ndarray:
+def expected_self_evaluation(policy: LLMPolicy, rollout: Rollout) -> np.ndarray:
+    """Return P("good") of the three turns and of the whole attempt. Shape ``(4,)``."""
     _, slots = policy.with_hindsight(rollout.episodes[0])
     logits = hidden_states(policy, rollout)[slots] @ policy.model.get_output_embeddings().weight.detach().T
-    beliefs = logits[:, [policy.text.good_id, policy.text.bad_id]].softmax(-1)[:, 0].double().numpy()
-    return np.array([0.0, 0.0, HALF_RIGHT]) + W_HINDSIGHT * (2 * beliefs - 1)
+    return logits[:, [policy.text.good_id, policy.text.bad_id]].softmax(-1)[:, 0].double().numpy()
+
+
+def expected_rewards(policy: LLMPolicy, rollout: Rollout) -> np.ndarray:
+    scores = expected_self_evaluation(policy, rollout)[:3]
+    return np.array([0.0, 0.0, HALF_RIGHT]) + W_HINDSIGHT * (2 * scores - 1)
 
 
 def expected_targets(policy: LLMPolicy, rollout: Rollout, credit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,7 +100,7 @@ def test_hop_2_the_transitions_carry_it(rollout: Rollout) -> None:
     assert rollout.episodes[0].progress == HALF_RIGHT
 
 
-def test_hop_3_the_policys_own_beliefs_are_added_to_it(
+def test_hop_3_the_policys_own_scores_are_added_to_it(
     policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]
 ) -> None:
     assert rewards[0].env_rewards == (0.0, 0.0, HALF_RIGHT)
@@ -127,11 +132,10 @@ def test_hop_5_the_surrogate_weighs_each_choice_by_the_advantage_of_its_turn(
     assert losses["train/policy_loss"] == pytest.approx(-np.mean(advantages[turns]), rel=1e-3)
 
 
-def test_hop_6_the_judge_is_paid_for_agreeing_with_what_its_scores_say_about_it(
-    policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]
-) -> None:
-    beliefs = np.array(rewards[0].scores)
+def test_hop_6_the_judge_is_paid_for_believing_in_it(policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown]) -> None:
+    belief = expected_self_evaluation(policy, rollout)[-1]
 
     losses = losses_of(policy, rollout, rewards)
 
-    assert losses["train/calibration_reward"] == pytest.approx(np.mean(1 - (beliefs - HALF_RIGHT) ** 2), rel=1e-5)
+    assert rewards[0].judge["belief"] == pytest.approx(belief, abs=1e-6)
+    assert losses["train/calibration_reward"] == pytest.approx(1 - (belief - HALF_RIGHT) ** 2, rel=1e-5)

@@ -168,12 +168,14 @@ def test_all_episodes_are_recorded_with_their_rewards(finished: Path) -> None:
 
 @pytest.mark.parametrize("decoding", ["sampled", "greedy"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_heldout_episodes_are_of_the_valid_split_with_a_belief_per_turn(finished: Path, when: str, decoding: str) -> None:
+def test_heldout_episodes_are_of_the_valid_split_with_a_self_evaluation(finished: Path, when: str, decoding: str) -> None:
     episodes = list(read_episodes(finished / f"heldout_{when}_{decoding}.jsonl.gz"))
 
     assert len({episode.task_id for episode in episodes}) == 3
     assert {episode.split for episode in episodes} == {"valid"}
-    assert all(len(episode.extra["beliefs"]) == len(episode.extra["good_turns"]) == len(episode) for episode in episodes)
+    said = [episode.extra["self_evaluation"] for episode in episodes]
+    assert all(len(each["scores"]) == len(e.extra["good_turns"]) == len(e) for each, e in zip(said, episodes, strict=True))
+    assert all(0 <= each["belief"] <= 1 for each in said)
 
 
 def test_training_changes_the_model(finished: Path) -> None:

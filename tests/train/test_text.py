@@ -68,13 +68,14 @@ def turn(action: str, answer: str) -> Transition:
     return Transition(observation="o", action=action, reward=0.0, next_observation=answer)
 
 
-def test_a_slot_stands_behind_each_action_and_what_came_back(text: EpisodeText) -> None:
+def test_a_slot_stands_behind_each_action_with_what_came_back_and_behind_the_whole_attempt(text: EpisodeText) -> None:
     hindsight = text.hindsight([turn("take red apple", "Taken.\n\nWell done."), turn("wait", "Time passes.")])
 
     ends = [text.tokenizer.decode(hindsight.ids[: slot + 1]) for slot in hindsight.slots]
     assert ends == [
         "\nHindsight:\n take red apple : Taken. Well done. :",
         "\nHindsight:\n take red apple : Taken. Well done. :\n wait : Time passes. :",
+        "\nHindsight:\n take red apple : Taken. Well done. :\n wait : Time passes. :\n the whole attempt :",
     ]
 
 

@@ -27,4 +27,4 @@ def _result(episode: Episode) -> JudgeResult:
         return JudgeResult(status=JudgeStatus.ERROR, message="The episode was recorded without scores.")
     if labels.scores is None:
         return JudgeResult(status=labels.status, message=str(labels.judge.get("message", "")))
-    return JudgeResult(scores=labels.scores, reasons=reasons_of(labels))
+    return JudgeResult(scores=labels.scores, belief=labels.judge.get("belief"), reasons=reasons_of(labels))

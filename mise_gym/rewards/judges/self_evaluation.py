@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,16 +12,26 @@ from mise_gym.rewards.base import FloatArray, JudgeResult, JudgeStatus
 from mise_gym.types import Episode
 
 
-class SelfEvaluator(Protocol):
-    """Something, usually a policy, that can say afterwards how good each of its turns was."""
+@dataclass(frozen=True, slots=True)
+class SelfEvaluation:
+    """What a policy says in hindsight about one of its episodes."""
 
-    def self_evaluate(self, episodes: Sequence[Episode]) -> list[FloatArray]:
-        """Return one array of beliefs in [0, 1] per episode. Shape of each ``(T,)``."""
+    scores: FloatArray
+    """How good each turn was, in [0, 1]. Shape ``(T,)``."""
+    belief: float | None = None
+    """How far it believes the task was done, in [0, 1]; ``None`` where it was not asked."""
+
+
+class SelfEvaluator(Protocol):
+    """Something, usually a policy, that can say afterwards how good each of its turns was, and how well it did in all."""
+
+    def self_evaluate(self, episodes: Sequence[Episode]) -> list[SelfEvaluation]:
+        """Return one self-evaluation per episode."""
         ...
 
 
 class SelfEvaluationJudge:
-    """Takes the beliefs of a policy about its own turns as scores.
+    """Takes what a policy says about its own turns as scores.
 
     Args:
         evaluator: The policy, alive: its present weights judge. There is no way to name it.
@@ -42,23 +53,24 @@ class SelfEvaluationJudge:
         self._clock = clock
 
     def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
-        """Return the policy's beliefs as scores.
+        """Return the policy's scores, and its beliefs in success.
 
-        Too many, too few or not finite, the beliefs of an episode are "unparsable"; a missing episode makes all of them an
+        Too many, too few or not finite, the scores of an episode are "unparsable"; a missing episode makes all of them an
         "error".
         """
         started = self._clock()
-        beliefs = list(self._evaluator.self_evaluate(episodes))
+        said = list(self._evaluator.self_evaluate(episodes))
         seconds = (self._clock() - started) / max(len(episodes), 1)
-        if len(beliefs) != len(episodes):
-            message = f"The policy evaluated {len(beliefs)} of {len(episodes)} episodes."
+        if len(said) != len(episodes):
+            message = f"The policy evaluated {len(said)} of {len(episodes)} episodes."
             return [JudgeResult(status=JudgeStatus.ERROR, message=message, calls=1, seconds=seconds) for _ in episodes]
-        return [_result(np.asarray(belief), len(episode), seconds) for belief, episode in zip(beliefs, episodes, strict=True)]
+        return [_result(each, len(episode), seconds) for each, episode in zip(said, episodes, strict=True)]
 
 
-def _result(belief: FloatArray, num_turns: int, seconds: float) -> JudgeResult:
-    if belief.shape == (num_turns,) and np.isfinite(belief).all():
-        return JudgeResult(scores=tuple(float(value) for value in belief), calls=1, seconds=seconds)
-    given = repr(belief.tolist())
-    message = f"The policy must give {num_turns} finite beliefs, one per turn; it gave shape {belief.shape}: {given:.200}."
+def _result(said: SelfEvaluation, num_turns: int, seconds: float) -> JudgeResult:
+    scores = np.asarray(said.scores)
+    if scores.shape == (num_turns,) and np.isfinite(scores).all():
+        return JudgeResult(scores=tuple(scores.tolist()), belief=said.belief, calls=1, seconds=seconds)
+    given = repr(scores.tolist())
+    message = f"The policy must give {num_turns} finite scores, one per turn; it gave shape {scores.shape}: {given:.200}."
     return JudgeResult(status=JudgeStatus.UNPARSABLE, message=message, calls=1, seconds=seconds)

@@ -25,8 +25,9 @@ class FlippedJudge:
         self.name = f"flipped({self.inner.name})"
 
     def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
-        """Return the other judge's results with every score flipped."""
-        return [_map_scores(result, lambda scores: 1 - scores) for result in self.inner.judge(episodes)]
+        """Return the other judge's results with every score, and the belief, flipped."""
+        flipped = [_map_scores(result, lambda scores: 1 - scores) for result in self.inner.judge(episodes)]
+        return [each if each.belief is None else replace(each, belief=1 - each.belief) for each in flipped]
 
 
 class NoisyJudge:
