@@ -29,7 +29,7 @@ class RunFigures:
     auroc_before: float | None
     auroc_after: float | None
     turn_auroc_before: float | None
-    """How well beliefs tell good turns from bad ones of the same episode."""
+    """How well scores tell good turns from bad ones of the same episode."""
     turn_auroc_after: float | None
 
 

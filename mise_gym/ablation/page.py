@@ -24,8 +24,8 @@ _COLUMNS: Final[Mapping[str, Callable[[RunFigures], float | None]]] = {
 }
 _LEGEND: Final = """Success is of held-out tasks, with sampled actions. Intervals are Student's t over seeds, 95 %.
 Over-confidence is the mean belief minus the mean outcome of failed episodes, the gap the same of all episodes, AUROC how well
-the belief tells success from failure, turn AUROC how well it tells good turns from bad ones of the same episode. Differences are
-by seed, between runs that began with the same model."""
+the belief tells success from failure, turn AUROC how well scores tell good turns from bad ones of the same episode. Differences
+are by seed, between runs that began with the same model."""
 
 
 def verdicts(figures: Figures) -> list[dict[str, Any]]:

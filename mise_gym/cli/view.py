@@ -97,7 +97,9 @@ def _judge_line(labels: RewardBreakdown) -> str:
     name = visible(str(labels.judge.get("name", "?")))
     if labels.scores is None:
         return f"judge {name}: no scores, {labels.status.value}. {visible(str(labels.judge.get('message', '')))}".rstrip()
-    return f"judge {name} · environment {sum(labels.env_rewards):+.2f} · total {sum(labels.step_rewards):+.2f}"
+    stated = labels.judge.get("belief")
+    belief = "" if stated is None else f" · belief {stated:.2f}"
+    return f"judge {name}{belief} · environment {sum(labels.env_rewards):+.2f} · total {sum(labels.step_rewards):+.2f}"
 
 
 def _score(screen: Screen, labels: RewardBreakdown | None, turn: int) -> str:

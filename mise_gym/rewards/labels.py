@@ -77,6 +77,7 @@ def _decode(record: Any, episode: Episode) -> RewardBreakdown:
             status=JudgeStatus(record["status"]),
             judge=dict(record["judge"]),
         )
+        belief_of(labels)  # a number, if it is there
         if reasons_of(labels):
             _one_per_turn(reasons_of(labels), "reasons", episode)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ LABELS = {
     "calibrated": [0.5],
     "step_rewards": [1.125],
     "status": "ok",
-    "judge": {"name": "wise", "reasons": ["It found the door."]},
+    "judge": {"name": "wise", "belief": 0.25, "reasons": ["It found the door."]},
 }
 FAILED = {
     "env_rewards": [0.0],
@@ -57,6 +57,7 @@ def test_a_turn_shows_its_score_its_rewards_and_the_reason(file: str, capsys: py
     assert "  1 [0.83] > go east\n" in shown
     assert "e +1.00  c(s) +0.50  r +1.12 · It found the door." in shown
     assert "episode 1 · won · progress 100% · 1 turns · mean score 0.83" in shown
+    assert "judge wise · belief 0.25 · environment +1.00" in shown
 
 
 def test_without_a_terminal_there_are_no_colours(file: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,7 @@ def test_a_wrapped_environment_tells_the_reasons(corridor: gym.Env[str, str]):
         {"status": "ok", "judge": {}, "scores": [0.5], "env_rewards": [0.0, 0.0], "step_rewards": [0.0, 0.0]},
         {"status": "fine", "judge": {}, "scores": [0.5, 0.5], "env_rewards": [0.0, 0.0], "step_rewards": [0.0, 0.0]},
         {"status": "ok", "judge": {}, "scores": ["?", 0.5], "env_rewards": [0.0, 0.0], "step_rewards": [0.0, 0.0]},
+        {"status": "ok", "judge": {"belief": "?"}, "scores": [0.5] * 2, "env_rewards": [0.0] * 2, "step_rewards": [0.0] * 2},
     ],
 )
 def test_labels_that_make_no_sense_are_an_error(labels):
