@@ -11,11 +11,11 @@ from mise_gym.train.rollout import LiveRecorder, TextEnvironment
 from mise_gym.types import Episode
 
 GOOD_TURNS: Final = "good_turns"
-"""Key in ``Episode.extra``: one 0 or 1 per turn, whether it shortened the expert's remaining plan."""
+"""Key in ``Episode.extra``: one 0 or 1 per turn, whether it brought progress or shortened the expert's remaining plan."""
 
 
 class LabelledRecorder(LiveRecorder, ABC):
-    """Also knows what the expert would still do, and writes down which turns shortened that.
+    """Also knows what the expert would still do, and writes down which turns shortened that or brought progress.
 
     A subclass per environment says what the plan is: ``TaskSet.recorder_class``.
     """
@@ -39,11 +39,16 @@ class LabelledRecorder(LiveRecorder, ABC):
         """
 
     def step(self, action: str) -> None:
-        """Take one turn and label it: good if the expert has less left to do, or has just finished."""
-        before = self.plan
+        """Take one turn and label it: good if it wins, if the expert has less left to do, or the simulator sees progress.
+
+        There is more than one way, and the expert knows one. A turn that ends the episode short of the goal is not good, however
+        much it is paid.
+        """
+        plan, progress = self.plan, self.info["progress"]
         super().step(action)
-        self.follow(action, before)
-        self.good_turns.append(int(bool(self.info["success"]) or 0 < len(self.plan) < len(before)))
+        self.follow(action, plan)
+        has_gained = not self.is_done and self.info["progress"] > progress
+        self.good_turns.append(int(bool(self.info["success"]) or has_gained or 0 < len(self.plan) < len(plan)))
 
     def episode(self) -> Episode:
         """Return the episode up to now, with the labels in ``extra``."""

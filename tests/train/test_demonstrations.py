@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from mise_gym.train.demonstrations import GOOD_TURNS, demonstrate
+from mise_gym.train.demonstrations import GOOD_TURNS, LabelledRecorder, demonstrate
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout
 from mise_gym.train.task_sets.textworld import GameRecorder
 from mise_gym.train.warm_start import WarmStartConfig, warm_start
 from mise_gym.types import Episode
+from tests.train.pantry import Pantry
 
 LEVEL = "recipe1+take1+cook+cut+open+mixed"
 TASKS = [{"split": "train", "game": game} for game in range(4)]
@@ -78,6 +80,43 @@ def test_nothing_is_good_once_the_game_is_lost(env: gym.Env[str, str]) -> None:
     assert recorder.plan == []
 
 
+class ShelfRecorder(LabelledRecorder):
+    """Its expert knows one way only: the corridor, and then the key."""
+
+    @property
+    def plan(self) -> list[str]:
+        return [] if self.is_done else ["walk", "unlock"]
+
+    def follow(self, action: str, plan: list[str]) -> None:
+        pass
+
+
+class Shelf(Pantry):
+    """Every action brings as much progress as it says, and 0.9 or more ends the game."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self.progress = float(action)
+        return "", 0.0, self.progress >= 0.9, False, self._info()
+
+
+def test_a_turn_is_good_if_the_simulator_sees_progress_whatever_the_expert_would_have_done() -> None:
+    recorder = ShelfRecorder(Shelf(), {})
+
+    for action in ("0.25", "0.25", "0.125", "0.5", "1"):
+        recorder.step(action)
+
+    assert labels(recorder.episode()) == [1, 0, 0, 1, 1]
+
+
+def test_a_turn_that_ends_an_episode_short_of_the_goal_is_not_good_however_much_it_is_paid() -> None:
+    recorder = ShelfRecorder(Shelf(), {})
+
+    recorder.step("0.95")
+
+    assert recorder.is_done
+    assert labels(recorder.episode()) == [0]
+
+
 def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: Rollout) -> None:
     episodes = [
         replace(e, extra={GOOD_TURNS: [turn.action.startswith("take") for turn in e.transitions]}) for e in rollout.episodes
@@ -92,6 +131,9 @@ def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: R
     scores = np.concatenate([said.scores for said in policy.self_evaluate(episodes)])
     good = np.concatenate([episode.extra[GOOD_TURNS] for episode in episodes])
     assert scores[good].mean() > scores[~good].mean() + 0.5
+    beliefs = np.array([said.belief for said in policy.self_evaluate(episodes)])
+    won = np.array([episode.success for episode in episodes])
+    assert beliefs[won].mean() > beliefs[~won].mean() + 0.3
 
 
 def test_no_epochs_leave_the_model_as_it_is(policy: LLMPolicy, rollout: Rollout) -> None:

@@ -12,7 +12,7 @@ from mise_gym.train.config import TrainConfig, from_mapping
 from mise_gym.train.demonstrations import GOOD_TURNS, LabelledRecorder, demonstrate
 from mise_gym.train.rollout import TextEnvironment
 from mise_gym.train.run import TrainingRun
-from mise_gym.train.task_sets.webshop import queries
+from mise_gym.train.task_sets.webshop import queries, shown
 from mise_gym.train.tasks import ENV_IDS, TASK_SETS, TaskSet, task_set
 from mise_gym.trajectories import read_episodes
 from mise_gym.types import Episode
@@ -167,6 +167,36 @@ class TestInTheShop:
         assert recorder.plan == choices
         assert recorder.episode().extra[GOOD_TURNS][-2:] == [1, 0]
 
+    def test_what_is_clicked_is_spelt_as_it_is_read(self, recorder: LabelledRecorder) -> None:
+        search, product, *choices = recorder.plan
+        recorder.step(search)
+        results = recorder.observation
+        recorder.step(product)
+
+        assert product.removeprefix("click[").rstrip("]") in results.split(" | ")
+        assert all(choice.removeprefix("click[").rstrip("]") in recorder.observation.split(" | ") for choice in choices[:-1])
+
+    def test_a_page_of_a_product_begins_with_its_title_and_price(self, recorder: LabelledRecorder) -> None:
+        search, product, *_ = recorder.plan
+        recorder.step(search)
+        pieces = recorder.observation.split(" | ")
+        recorder.step(product)
+
+        place = pieces.index(product.removeprefix("click[").rstrip("]"))
+        assert recorder.observation.split(" | ")[:2] == [pieces[place + 1], f"price: {pieces[place + 2]}"]
+
+    def test_the_page_after_a_purchase_says_what_was_chosen_and_what_it_is_worth(self, recorder: LabelledRecorder) -> None:
+        for action in recorder.plan:
+            recorder.step(action)
+
+        thanks, options, _, label, score = recorder.observation.split(" | ")
+        assert (thanks, options) == ("thank you for shopping with us!", "options")
+        assert (label, float(score)) == ("your score (min 0.0, max 1.0)", 1.0)
+
+
+def test_an_empty_page_still_says_where_one_is() -> None:
+    assert shown("WebShop [SEP] Instruction: [SEP] a mug [SEP] Search", "a mug") == "search"
+
 
 def test_searches_are_made_of_the_words_of_the_instruction_only() -> None:
     instruction = (
@@ -184,13 +214,14 @@ def test_in_scienceworld_who_strays_is_led_back_to_the_room_where_the_way_goes_o
     env = tasks.make_env("sparse")
     recorder = tasks.recorder_class(env, {"task": "find-plant", "variation": 0})
     way = recorder.plan
-    recorder.step("teleport to foundry")
+    recorder.step("teleport to foundry")  # which brings points: it is another room
+    recorder.step("teleport to workshop")
 
     assert way[:2] == ["go to greenhouse", "look around"]
     assert recorder.plan == ["teleport to hallway", *way]
     recorder.step("teleport to greenhouse")
     assert recorder.plan == way[1:]
-    assert recorder.episode().extra[GOOD_TURNS] == [0, 1]
+    assert recorder.episode().extra[GOOD_TURNS] == [1, 0, 1]
     env.close()
 
 

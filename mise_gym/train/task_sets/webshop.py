@@ -21,6 +21,10 @@ _BUY: Final = "click[buy now]"
 _PAGES: Final = 5
 """How far the expert turns pages."""
 _LIMIT: Final = re.compile(r",? (?:and )?(?:the )?price (?:lower|less) than.*$")
+_FURNITURE: Final = frozenset(
+    ("webshop", "search", "back to search", "< prev", "next >", "rating: n.a.", "description", "features", "reviews", "buy now")
+)
+"""What stands on pages, in lower case, and tells nothing."""
 _FILLERS: Final = frozenset(
     re.findall(
         r"\S+",
@@ -144,7 +148,7 @@ class ShoppingTasks(TaskSet):
             reward_mode=reward_mode,
             infos=("admissible_commands",),
         )
-        return OfferedCommands(env, _with_searches, _without_instruction)
+        return OfferedCommands(env, _with_searches, shown)
 
     def _options(self, split: Split, count: int) -> list[dict[str, Any]]:
         chosen = self.config.webshop
@@ -160,6 +164,27 @@ def _with_searches(commands: Sequence[str], task: str) -> list[str]:
     return searches + clicks
 
 
-def _without_instruction(observation: str, task: str) -> str:
-    """Leave out what every page repeats; the policy has read it as its task."""
-    return observation.replace(f"Instruction: [SEP] {task} [SEP] ", "").replace(" [SEP] ", " | ")
+def shown(page: str, task: str) -> str:
+    """Return what the policy reads of a page: what is new on it, in the lower case in which commands are written.
+
+    Left out are the instruction, which it has read as its task, the buttons, which are among its commands, and what never
+    changes. A product's title comes before its options, and of the page after a purchase there is left what was chosen and what
+    it was worth.
+
+    Example:
+        >>> shown("Instruction: [SEP] a red mug [SEP] Back to Search [SEP] < Prev [SEP] color [SEP] red [SEP] Mug [SEP] "
+        ...       "Price: $9.5 [SEP] Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now", "a red mug")
+        'mug | price: $9.5 | color | red'
+    """
+    pieces = page.replace(f"Instruction: [SEP] {task} [SEP] ", "").lower().split(" [SEP] ".lower())
+    if pieces[0].startswith("thank you"):
+        return " | ".join([pieces[0], *_behind("options", pieces), *_behind("your score (min 0.0, max 1.0)", pieces)])
+    pieces = [piece for piece in pieces if piece not in _FURNITURE and not piece.startswith("page ")]
+    price = next((place for place, piece in enumerate(pieces) if piece.startswith("price: ")), 0)
+    return " | ".join(pieces[max(price - 1, 0) : price + 1] + pieces[: max(price - 1, 0)] + pieces[price + 1 :]) or "search"
+
+
+def _behind(label: str, pieces: Sequence[str]) -> list[str]:
+    """Return a label and what stands behind it; nothing where it is not there."""
+    place = pieces.index(label) if label in pieces else len(pieces)
+    return list(pieces[place : place + 2])
