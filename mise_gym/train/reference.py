@@ -1,4 +1,4 @@
-"""The policy as it was before reinforcement learning: what KL penalties and the anchor of beliefs compare with."""
+"""The policy as it was before reinforcement learning: what KL penalties and the anchor of scores compare with."""
 
 import copy
 
