@@ -31,7 +31,7 @@ class RunState:
     @property
     def iterations(self) -> int:
         """Iterations of the whole run."""
-        return self.job.config.ppo.iterations if REWARD_ARMS[self.job.arm].trains_policy else 0
+        return self.job.config.ppo.iterations if REWARD_ARMS[self.job.config.reward].trains_policy else 0
 
     @property
     def figures(self) -> RunFigures | None:

@@ -12,6 +12,8 @@ from mise_gym.train.config import REWARD_ARMS, TrainConfig, from_mapping, load_t
 SHARED_ARM: Final = "sft"
 """The arm that ends after the warm start. It is run first for every seed, and all others of the seed begin where it ended."""
 _OF_THE_SUITE: Final = frozenset({"run_dir", "reward", "seed"})
+_OF_A_VARIANT: Final = frozenset({"reward", "calibrator", "w_hindsight", "ppo", "old_logprobs"})
+"""What may differ between arms that begin at the same warm start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +39,14 @@ class Suite:
     folder: Path
     """Where the runs and the results go."""
     arms: tuple[str, ...]
+    """Values of ``--reward``, and names of variants."""
     seeds: tuple[int, ...]
     environments: Mapping[str, Mapping[str, Any]]
     """Name -> settings of ``TrainConfig``."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of all environments; those of an environment win."""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name of an arm -> settings of its own, which win over all others. An arm whose name is no reward says its ``reward``."""
 
     def __post_init__(self) -> None:
         """Check everything that can be wrong before the first run."""
@@ -49,12 +54,28 @@ class Suite:
             if not values or len(set(values)) < len(values):
                 raise ConfigError(f"The setting {name!r} is {list(values)!r}; it must be a list of different values.")
         for arm in self.arms:
-            if arm not in REWARD_ARMS:
-                raise unknown_name("arm", arm, list(REWARD_ARMS))
+            if arm not in REWARD_ARMS and arm not in self.variants:
+                raise unknown_name("arm", arm, [*REWARD_ARMS, *self.variants])
+        for table in (self.settings, *self.environments.values(), *self.variants.values()):
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"An environment or a variant is {table!r}; it must be a table of settings.")
+        for arm, table in self.variants.items():
+            self._check_variant(arm, table)
         for table in (self.settings, *self.environments.values()):
             for name in sorted(_OF_THE_SUITE & set(table)):
                 raise ConfigError(f"The setting {name!r} is decided by the suite. Leave it out.")
         self.jobs()
+
+    def _check_variant(self, arm: str, table: Mapping[str, Any]) -> None:
+        if arm not in self.arms:
+            raise ConfigError(f"The variant {arm!r} is no arm of the suite. Name it in 'arms', or leave it out.")
+        if "reward" not in table and arm not in REWARD_ARMS:
+            raise ConfigError(f"The variant {arm!r} does not say its 'reward'. Known: {', '.join(REWARD_ARMS)}.")
+        if arm == SHARED_ARM or not table.keys() <= _OF_A_VARIANT:
+            raise ConfigError(
+                f"The variant {arm!r} changes {', '.join(map(repr, table))}. All arms begin at the same warm start, the arm "
+                f"{SHARED_ARM!r}; the others may differ in {', '.join(sorted(_OF_A_VARIANT))}."
+            )
 
     def jobs(self) -> list[Job]:
         """Return every run, seed by seed, the warm start of a seed first."""
@@ -68,16 +89,16 @@ class Suite:
 
     def _config(self, environment: str, arm: str, seed: int) -> TrainConfig:
         settings = _merged(self.settings, self.environments[environment])
-        folder = self.folder / environment / f"seed-{seed}" / arm
-        return from_mapping(settings | {"run_dir": folder, "reward": arm, "seed": seed})
+        settings = _merged(settings, {"reward": arm, **self.variants.get(arm, {})})
+        return from_mapping(settings | {"run_dir": self.folder / environment / f"seed-{seed}" / arm, "seed": seed})
 
 
 def load_suite(path: Path, *, folder: Path | None = None) -> Suite:
     """Read a suite from a TOML file.
 
     Args:
-        path: The file: ``folder``, ``arms``, ``seeds``, a table ``settings`` and one table ``environments.NAME`` each, with the
-            settings of ``mise-gym train``.
+        path: The file: ``folder``, ``arms``, ``seeds``, a table ``settings``, one table ``environments.NAME`` each, with the
+            settings of ``mise-gym train``, and tables ``variants.NAME`` for arms with settings of their own.
         folder: Where the runs go instead of where the file says.
 
     Raises:
@@ -85,7 +106,7 @@ def load_suite(path: Path, *, folder: Path | None = None) -> Suite:
         UnknownNameError: A name in it is not known.
     """
     table = load_toml(path)
-    known = {"folder": str, "arms": list, "seeds": list, "environments": dict, "settings": dict}
+    known = {"folder": str, "arms": list, "seeds": list, "environments": dict, "settings": dict, "variants": dict}
     for name, value in table.items():
         if name not in known:
             raise unknown_name("setting of a suite", name, list(known))
@@ -100,6 +121,7 @@ def load_suite(path: Path, *, folder: Path | None = None) -> Suite:
         seeds=_whole_numbers(table["seeds"]),
         environments=table["environments"],
         settings=table.get("settings", {}),
+        variants=table.get("variants", {}),
     )
 
 

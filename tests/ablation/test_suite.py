@@ -44,6 +44,23 @@ def test_a_run_has_the_settings_of_the_suite_and_those_of_its_environment_over_t
     assert (config.reward, config.seed, config.run_dir) == ("mise", 3, Path("runs/kitchen/seed-3/mise"))
 
 
+def test_a_variant_is_an_arm_with_settings_of_its_own() -> None:
+    paid = {"reward": "process", "w_hindsight": 0.1, "ppo": {"hindsight_credit": "return"}}
+    made = suite(arms=("mise", "paid"), settings={"ppo": {"iterations": 7}, "w_hindsight": 2.0}, variants={"paid": paid})
+
+    _, mise, variant = (job.config for job in made.jobs()[:3])
+
+    assert (mise.reward, mise.w_hindsight, mise.ppo.hindsight_credit) == ("mise", 2.0, "turn")
+    assert (variant.reward, variant.w_hindsight, variant.ppo.hindsight_credit) == ("process", 0.1, "return")
+    assert (variant.ppo.iterations, variant.run_dir) == (7, Path("runs/kitchen/seed-3/paid"))
+
+
+def test_a_variant_that_is_named_after_a_reward_need_not_say_it() -> None:
+    made = suite(variants={"sparse": {"w_hindsight": 0.5}})
+
+    assert [(job.config.reward, job.config.w_hindsight) for job in made.jobs()[1:3]] == [("mise", 1.0), ("sparse", 0.5)]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -54,6 +71,13 @@ def test_a_run_has_the_settings_of_the_suite_and_those_of_its_environment_over_t
         ({"environments": {"kitchen": {"reward": "mise"}}}, "'reward' is decided by the suite"),
         ({"environments": {"kitchen": {"env": "ftpw"}}}, "No environment to train on named 'ftpw'. Did you mean 'ftwp'"),
         ({"environments": {"kitchen": {"ppo": {"gama": 1}}}}, "'ppo.gama'. Did you mean 'ppo.gamma'"),
+        ({"environments": {"kitchen": 3}}, "is 3; it must be a table"),
+        ({"variants": {"sparse": 3}}, "is 3; it must be a table"),
+        ({"variants": {"spares": {}}}, "'spares' is no arm of the suite"),
+        ({"arms": ("mise", "mine"), "variants": {"mine": {}}}, "'mine' does not say its 'reward'. Known: sparse, dense"),
+        ({"variants": {"sparse": {"games": {"train": 3}}}}, "'sparse' changes 'games'. All arms begin at the same warm start"),
+        ({"arms": ("sft",), "variants": {"sft": {"ppo": {}}}}, "'sft' changes 'ppo'"),
+        ({"variants": {"sparse": {"ppo": {"gama": 1}}}}, "'ppo.gama'. Did you mean 'ppo.gamma'"),
     ],
 )
 def test_a_wrong_suite_is_refused_before_anything_runs(changes: dict[str, Any], sentence: str) -> None:
