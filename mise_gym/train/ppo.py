@@ -97,10 +97,10 @@ class PPOConfig:
     """Stop the epochs early when the policy has moved this far from the one that played."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
-    calibration_coef: float = 0.1
+    calibration_coef: float = 0.2
     """Weight of the calibration reward r^C, in arms that train the judge."""
-    calibration_score: CalibrationScore = "brier"
-    """The scoring rule of r^C: squared error, or a bounded logarithm, which cares more for small probabilities."""
+    calibration_score: CalibrationScore = "log"
+    """The scoring rule of r^C: a bounded logarithm, or squared error, which hardly moves a judge who is sure and wrong."""
     anchor_coef: float = 0.5
     """Weight of KL(score || warm start's score) on the slots of turns, in arms whose judge pays; keeps the judge a judge."""
 

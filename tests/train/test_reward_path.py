@@ -87,7 +87,7 @@ def expected_targets(policy: LLMPolicy, rollout: Rollout, credit: str) -> tuple[
 def losses_of(
     policy: LLMPolicy, rollout: Rollout, rewards: list[RewardBreakdown], credit: HindsightCredit = "turn"
 ) -> dict[str, float]:
-    config = PPOConfig(num_epochs=1, gamma=GAMMA, gae_lambda=GAE_LAMBDA, hindsight_credit=credit)
+    config = PPOConfig(num_epochs=1, gamma=GAMMA, gae_lambda=GAE_LAMBDA, hindsight_credit=credit, calibration_score="brier")
     return PPOLearner(policy, copy.deepcopy(policy), config, judge="trained").update(rollout, rewards, np.random.default_rng(0))
 
 
