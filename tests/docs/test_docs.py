@@ -50,12 +50,26 @@ def test_every_page_is_reachable_from_the_index(page: Path) -> None:
     assert page == index or f"({page.relative_to(DOCS)})" in index.read_text()
 
 
+def toml_on_the_training_page() -> list[str]:
+    return re.findall(r"```toml\n(.*?)```", (DOCS / "training.md").read_text(), flags=re.DOTALL)
+
+
 def test_the_settings_file_on_the_training_page_is_accepted() -> None:
     from mise_gym.train.config import from_mapping
 
-    (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "training.md").read_text(), flags=re.DOTALL)
+    _, settings = toml_on_the_training_page()
 
-    assert from_mapping(tomllib.loads(block)).ppo.iterations == 80
+    assert from_mapping(tomllib.loads(settings)).ppo.iterations == 80
+
+
+def test_the_variant_on_the_training_page_is_accepted(tmp_path: Path) -> None:
+    from mise_gym.ablation.suite import load_suite
+
+    variant, _ = toml_on_the_training_page()
+    path = tmp_path / "suite.toml"
+    path.write_text(f"seeds = [0]\n{variant}\n[environments.demo]\n")
+
+    assert [(job.arm, job.config.calibrator) for job in load_suite(path).jobs()][-1] == ("mise-affine", "affine")
 
 
 def test_every_choice_of_reward_is_on_the_training_page() -> None:
