@@ -161,10 +161,11 @@ class TrainConfig:
         check_ranges("", self, "max_observation_tokens", least=2)
         check_ranges("", self, "max_action_tokens", least=1)
         self._check_generator()
-        if max(self.warm_start.expert_episodes, self.warm_start.judge_episodes) > self.games.train:
+        wanted = (self.warm_start.expert_episodes, self.warm_start.judge_episodes, self.warm_start.own_episodes)
+        if max(wanted) > self.games.train:
             raise ConfigError(
-                f"The warm start wants {self.warm_start.expert_episodes} expert and {self.warm_start.judge_episodes} judge "
-                f"episodes, one game each, but there are only {self.games.train} training games. Raise games.train."
+                f"The warm start wants {wanted[0]} expert, {wanted[1]} judge and {wanted[2]} own episodes, one game each, "
+                f"but there are only {self.games.train} training games. Raise games.train."
             )
         if self.evaluation.every and self.evaluation.episodes > self.games.heldout:
             raise ConfigError(

@@ -7,7 +7,7 @@ import gc
 import json
 import logging
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -225,18 +225,72 @@ class TrainingRun:
         )
 
     def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
-        bar = self._bar("warm start", 0)
+        config = self.config.warm_start
+        rng = np.random.default_rng([self.config.seed, WARM_STREAM, 1])
+        updates = self._warm_up("warm start", policy, episodes, rng, config.epochs)
+        if config.own_episodes:
+            own = self._own_episodes(policy)
+            self._warm_up("warm start, second round", policy, [*episodes, *own], rng, config.own_epochs, updates)
+
+    def _warm_up(
+        self,
+        title: str,
+        policy: LLMPolicy,
+        episodes: Sequence[Episode],
+        rng: np.random.Generator,
+        epochs: int,
+        before: int = 0,
+    ) -> int:
+        """Do one round of supervised learning; return the number of its updates."""
+        bar = self._bar(title, 0)
 
         def show(done: int, total: int, losses: dict[str, float]) -> None:
             bar.total = total
             bar.set_postfix({name.removeprefix("warm_start/"): f"{value:.3f}" for name, value in losses.items()}, refresh=False)
             bar.update()
             if done % 20 == 0 or done == total:
-                self.metrics.append("warm_start", done, losses)
+                self.metrics.append("warm_start", before + done, losses)
 
-        rng = np.random.default_rng([self.config.seed, WARM_STREAM, 1])
         with bar:
-            warm_start(policy, episodes, self.config.warm_start, rng, show)
+            return warm_start(policy, episodes, self.config.warm_start, rng, show, epochs)
+
+    def _own_episodes(self, policy: LLMPolicy) -> list[Episode]:
+        """Have the policy play training games, and the expert label its turns."""
+        count = self.config.warm_start.own_episodes
+        rng = np.random.default_rng([self.config.seed, WARM_STREAM, 2])
+        games = self.tasks.options("train")
+        tasks = share([games[game] for game in rng.permutation(len(games))[:count]])
+        envs = self._make_envs(count, labelled=True)
+        with closing(make_writers(self.config)) as writers, whole(policy):
+            writers.sync(policy, 0)
+            own = unshare(self._play("own episodes", envs, tasks, policy, share(draw_seeds(rng, count)), writers))
+        for env in envs:
+            env.close()
+        self._write_episodes(self.folder / "demonstrations_own.jsonl.gz", own)
+        return list(own)
+
+    def _play(  # noqa: PLR0913  # who plays what, where and how
+        self,
+        title: str,
+        envs: Sequence[TextEnvironment],
+        tasks: Sequence[Mapping[str, Any]],
+        policy: LLMPolicy,
+        seeds: Sequence[int],
+        writers: Writers,
+        temperature: float = 1.0,
+    ) -> list[Episode]:
+        """Play this process's part of some tasks, with labels."""
+        with self._bar(title, len(tasks)) as bar:
+            return collect(
+                envs,
+                tasks,
+                policy,
+                seeds,
+                temperature=temperature,
+                begin=writers.begin,
+                recorder_class=self.tasks.recorder_class,
+                on_episode=bar.update,
+            ).episodes
 
     def _evaluate(self, when: str, policy: LLMPolicy, writers: Writers) -> dict[str, Evaluation]:
         """Play the held-out games, sampled and greedily, or read what was played before."""
@@ -250,19 +304,11 @@ class TrainingRun:
                 envs = envs or self._make_envs(heldout, labelled=True)
                 writers.sync(policy, 0)
                 seeds = share(draw_seeds(np.random.default_rng([self.config.seed, EVALUATION_STREAM]), heldout))
-                with whole(policy), self._bar(f"held-out games {when}, {decoding}", len(tasks)) as bar:
-                    episodes = collect(
-                        envs,
-                        tasks,
-                        policy,
-                        seeds,
-                        temperature=temperature,
-                        begin=writers.begin,
-                        recorder_class=self.tasks.recorder_class,
-                        on_episode=bar.update,
-                    ).episodes
+                title = f"held-out games {when}, {decoding}"
+                with whole(policy):
+                    episodes = self._play(title, envs, tasks, policy, seeds, writers, temperature)
                     said = policy.self_evaluate(episodes)
-                self._write_evaluation(path, unshare(_with_self_evaluation(episodes, said)))
+                self._write_episodes(path, unshare(_with_self_evaluation(episodes, said)))
                 wait()
             evaluations[decoding] = Evaluation.of(list(read_episodes(path)))
         for env in envs:
@@ -289,7 +335,7 @@ class TrainingRun:
         write_folder(folder, lambda aside: save_model(policy, aside, weights))
 
     @main_only
-    def _write_evaluation(self, path: Path, episodes: Sequence[Episode]) -> None:
+    def _write_episodes(self, path: Path, episodes: Sequence[Episode]) -> None:
         write_episodes(path, episodes)
 
     @main_only

@@ -29,6 +29,11 @@ class WarmStartConfig:
     """Each judge episode draws its rate of random actions from [0, this]."""
     epochs: int = 4
     """Passes over all episodes; 0 skips the warm start."""
+    own_episodes: int = 0
+    """Episodes that the prepared policy plays then, labelled like the others, for a second round: it makes other mistakes than
+    random ones, and a judge has to have seen them."""
+    own_epochs: int = 2
+    """Passes over all episodes, its own among them, in that round."""
     learning_rate: float = 3e-3
     """Peak of a linear warm-up and cosine decay."""
     batch_episodes: int = 8
@@ -61,7 +66,8 @@ def warm_start(
     config: WarmStartConfig,
     rng: np.random.Generator,
     on_update: Callable[[int, int, dict[str, float]], None],
-) -> None:
+    epochs: int | None = None,
+) -> int:
     """Train the policy in place. Several processes share every batch.
 
     Args:
@@ -70,10 +76,14 @@ def warm_start(
         config: Epochs and weights.
         rng: Shuffles the batches.
         on_update: Called with the number of updates done, their total, and the losses.
+        epochs: Passes over the episodes; ``None`` is ``config.epochs``.
+
+    Returns:
+        How many updates there were.
     """
     examples = [_example(policy, episode) for episode in episodes]
     updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
-    total = config.epochs * updates_per_epoch
+    total = (config.epochs if epochs is None else epochs) * updates_per_epoch
     optimizer = torch.optim.AdamW(policy.trained_weights, lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
     for done in range(total):
@@ -86,6 +96,7 @@ def warm_start(
         optimizer.step()
         schedule.step()
         on_update(done + 1, total, {f"warm_start/{name}_loss": value for name, value in losses.items()})
+    return total
 
 
 def _schedule(done: int, total: int) -> float:

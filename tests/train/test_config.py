@@ -132,7 +132,7 @@ def test_options_that_contradict_each_other_are_refused_with_a_way_out(settings:
 
 
 def test_a_warm_start_that_wants_more_games_than_there_are_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"wants 9 expert and 5 judge episodes.* only 8 training games\. Raise games\.train"):
+    with pytest.raises(ConfigError, match=r"wants 9 expert, 5 judge and 0 own episodes.* only 8 training games"):
         TrainConfig(games=GamesConfig(train=8), warm_start=WarmStartConfig(expert_episodes=9, judge_episodes=5))
 
 

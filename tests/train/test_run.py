@@ -178,6 +178,20 @@ def test_heldout_episodes_are_of_the_valid_split_with_a_self_evaluation(finished
     assert all(0 <= each["belief"] <= 1 for each in said)
 
 
+def test_the_warm_start_goes_on_with_episodes_that_the_policy_played(tmp_path: Path) -> None:
+    config = tiny_run(tmp_path, reward="sft")
+    config = replace(config, warm_start=replace(config.warm_start, own_episodes=5, own_epochs=3, batch_episodes=4))
+
+    run(config)
+
+    own = list(read_episodes(tmp_path / "demonstrations_own.jsonl.gz"))
+    assert len({episode.task_id for episode in own}) == 5
+    assert {episode.split for episode in own} == {"train"}
+    assert all(len(episode.extra["good_turns"]) == len(episode) for episode in own)
+    updates = [record["step"] for record in MetricsFile(tmp_path / "metrics.jsonl").read() if record["stage"] == "warm_start"]
+    assert updates == [2, 2 + 9]  # one pass over 6 episodes, three over 11
+
+
 def test_training_changes_the_model(finished: Path) -> None:
     before, after = (AutoModelForCausalLM.from_pretrained(finished / name).state_dict() for name in ("warm_start", "model"))
 
