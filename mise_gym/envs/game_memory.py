@@ -52,6 +52,8 @@ class GameMemory:
     def __init__(self, path: Path, interpreters: Interpreters) -> None:
         self.path = path
         self.rulebook = Rulebook(load_game(path))
+        self.max_score = float(self.game.max_score)
+        """The score of a perfect game; TextWorld adds it up anew whenever it is asked."""
         interpreter = interpreters.take(path)
         opening, self.snapshot = interpreter.begin()
         interpreters.give_back(interpreter)

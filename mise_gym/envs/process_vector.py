@@ -49,6 +49,7 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
         description = self._workers[0].ask("describe")
         for name, value in zip(_DESCRIPTION, description, strict=True):
             setattr(self, name, value)
+        self._share_spaces = [batch_space(self.single_observation_space, share.stop - share.start) for share in self._shares]
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
@@ -123,9 +124,8 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _batch(self, parts: Sequence[Any]) -> Any:
         """Return the observations of all environments, as ``observation_space`` has them."""
-        for share, part in zip(self._shares, parts, strict=True):
+        for share, space, part in zip(self._shares, self._share_spaces, parts, strict=True):
             if part is not None:
-                space = batch_space(self.single_observation_space, share.stop - share.start)
                 self._observations[share] = list(iterate(space, part))
         out: Any = create_empty_array(self.single_observation_space, n=self.num_envs, fn=np.zeros)
         return concatenate(self.single_observation_space, self._observations, out)
@@ -134,17 +134,20 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
         """Put the information of all shares together: what a share does not tell is 0, ``False`` or ``None`` there."""
         merged: dict[str, Any] = {}
         for name in dict.fromkeys(name for part in parts for name in part or ()):
-            known = {place: part[name] for place, part in enumerate(parts) if part and name in part}
-            if any(isinstance(value, dict) for value in known.values()):
-                merged[name] = self._merge([known.get(place) for place in range(len(parts))])
-                continue
-            first = next(iter(known.values()))
-            dtype = np.result_type(*(value.dtype for value in known.values()))
-            nothing = None if dtype.hasobject else 0
-            merged[name] = np.full((self.num_envs, *first.shape[1:]), nothing, dtype=dtype)
-            for place, value in known.items():
-                merged[name][self._shares[place]] = value
+            values = [part.get(name) if part else None for part in parts]
+            known = [value for value in values if value is not None]
+            if isinstance(known[0], dict):
+                merged[name] = self._merge(values)
+            else:
+                pairs = zip(self._shares, values, strict=True)
+                merged[name] = np.concatenate([_nothing(share, known) if value is None else value for share, value in pairs])
         return merged
+
+
+def _nothing(share: slice, known: Sequence[Any]) -> Any:
+    """Return what stands for a share that does not tell what others tell, which are ``known``."""
+    dtype = np.result_type(*known)
+    return np.full((share.stop - share.start, *known[0].shape[1:]), None if dtype.hasobject else 0, dtype=dtype)
 
 
 class _Worker:

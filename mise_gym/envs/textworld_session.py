@@ -58,7 +58,7 @@ class GameSession:
     @property
     def max_score(self) -> float:
         """The score of a perfect game."""
-        return float(self._memory.game.max_score)
+        return self._memory.max_score
 
     @property
     def exchange(self) -> Exchange:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mise_gym.envs.action_search import ActionSearch
 from mise_gym.extras import require
 
 _MAX_OUTLOOKS: Final = 64
@@ -32,6 +33,7 @@ class Rulebook:
     def __init__(self, game: Any) -> None:
         self.game = game
         self._inform7 = require("textworld.generator.inform7").Inform7Game(game)
+        self._search = ActionSearch(game.kb, self._inform7)
         self._outlooks: OrderedDict[frozenset[Any], Outlook] = OrderedDict()
         self._pristine: dict[bool, Any] = {}
         self._names: dict[str, str] = {}
@@ -46,14 +48,13 @@ class Rulebook:
         progress.quest_progressions = [quest.copy() for quest in progress.quest_progressions]
         return progress
 
-    def outlook(self, facts: frozenset[Any], state: Any) -> Outlook:
+    def outlook(self, facts: frozenset[Any]) -> Outlook:
         """Return what can be done in a world.
 
         Args:
             facts: All that is true in it.
-            state: TextWorld's ``State`` with the same facts.
         """
-        known = self._outlooks.pop(facts, None) or self._look_out(state)
+        known = self._outlooks.pop(facts, None) or self._look_out(facts)
         while len(self._outlooks) >= _MAX_OUTLOOKS:
             self._outlooks.popitem(last=False)
         self._outlooks[facts] = known
@@ -72,14 +73,10 @@ class Rulebook:
         for command in commands:
             apply_command(progress, self._inform7, command)
 
-    def _look_out(self, state: Any) -> Outlook:
-        knowledge = self.game.kb
-        actions = list(state.all_applicable_actions(knowledge.rules.values(), knowledge.types.constants_mapping))
-        by_event: dict[str, Any] = {}
-        for action in by_specificity(actions):
-            names = self._inform7._get_name_mapping(action)
-            by_event.setdefault(self._once(knowledge.inform7_events[action.name].format(**names).lower()), action)
-        return Outlook(commands=sorted(set(self.commands_of(actions))), by_event=by_event)
+    def _look_out(self, facts: frozenset[Any]) -> Outlook:
+        possibilities = self._search.possibilities(facts)
+        by_event = {possibility.event: possibility.action for possibility in reversed(possibilities)}
+        return Outlook(commands=sorted({possibility.command for possibility in possibilities}), by_event=by_event)
 
     def _once(self, text: str) -> str:
         """Return the same string object for equal strings, so that it is kept once per game."""
@@ -122,7 +119,7 @@ class Tracker:
         return None if policy is None else self._rulebook.commands_of(policy)
 
     def _outlook(self) -> Outlook:
-        return self._rulebook.outlook(self._facts, self._progress.state)
+        return self._rulebook.outlook(self._facts)
 
     def _apply(self, action: Any) -> None:
         """Do what ``GameProgression.update`` does, but for the search of valid actions, which ``Rulebook`` remembers."""
