@@ -43,7 +43,8 @@ class EpisodeRecorder:
     ) -> None:
         self.observation = _text("observation", observation)
         """What the agent sees now."""
-        self._facts = _facts(info)
+        self._facts: dict[str, Any] = {}
+        self._learn(info)
         self._seed = seed
         self._extra = dict(extra or {})
         self._transitions: list[Transition] = []
@@ -76,15 +77,16 @@ class EpisodeRecorder:
             ConfigError: The action or the observation is not text.
         """
         observation, reward, terminated, truncated, info = step
-        self._return += float(reward)
-        self._facts |= _facts(info)
+        reward = float(reward)
+        self._return += reward
+        self._learn(info)
         if "mise" in info:
             self._extra["mise"] = info["mise"]
         self._transitions.append(
             Transition(
                 observation=self.observation,
                 action=_text("action", action),
-                reward=float(reward),
+                reward=reward,
                 next_observation=_text("observation", observation),
                 progress=self._progress,
                 valid_action=bool(info.get("valid_action", True)),
@@ -95,11 +97,12 @@ class EpisodeRecorder:
 
     def episode(self) -> Episode:
         """Return the episode up to now; while it runs it is neither terminated nor truncated."""
+        progress = self._progress
         return Episode(
             task=str(self._facts.get("task", "")),
             transitions=tuple(self._transitions),
-            progress=self._progress,
-            success=bool(self._facts.get("success", self._progress >= 1.0)),
+            progress=progress,
+            success=bool(self._facts.get("success", progress >= 1.0)),
             terminated=self._terminated,
             truncated=self._truncated,
             task_id=str(self._facts.get("task_id", "")),
@@ -108,14 +111,15 @@ class EpisodeRecorder:
             extra=dict(self._extra),
         )
 
+    def _learn(self, info: Mapping[str, Any]) -> None:
+        for key in _FACTS:
+            if key in info:
+                self._facts[key] = info[key]
+
     @property
     def _progress(self) -> float:
         """The progress that the environment told last, or else the sum of its rewards, limited to [0, 1]."""
         return float(self._facts["progress"]) if "progress" in self._facts else float(np.clip(self._return, 0.0, 1.0))
-
-
-def _facts(info: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: info[key] for key in _FACTS if key in info}
 
 
 def _text(what: str, value: Any) -> str:

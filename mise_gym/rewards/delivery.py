@@ -1,17 +1,51 @@
 """RewardDelivery: when the agent gets the hindsight reward. Shared by the wrapper of one environment and that of a vector."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Any, Final, Literal, get_args
 
 from mise_gym.errors import ConfigError
 from mise_gym.recorder import EpisodeRecorder
-from mise_gym.rewards.base import COSTS, JudgeStatus, RewardBreakdown
+from mise_gym.rewards.base import COSTS, JudgeResult, JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of, without_secrets
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.types import Episode
 
 Delivery = Literal["terminal", "info", "step"]
+
+_costs_of: Final = attrgetter(*COSTS)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What ``step`` delivery has paid for the turns of an episode, and what the judge said of each when it had just happened."""
+
+    rewards: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    """Of the turns that got one, as ``calibrated``."""
+    calibrated: list[float] = field(default_factory=list)
+    said: JudgeResult | None = None
+    """Of the last turn, or of the first on which the judge failed."""
+    costs: list[tuple[float, ...]] = field(default_factory=list)
+    """Of each turn, in the order of ``COSTS``."""
+
+    def enter(self, reward: float, result: JudgeResult, calibrated: float | None) -> None:
+        """Add a turn: what it was paid, what was said of the episode up to it, and its own calibrated reward."""
+        self.rewards.append(reward)
+        self.costs.append(_costs_of(result))
+        if self.said is None or self.said.status is JudgeStatus.OK:
+            self.said = result
+        if result.scores is not None and calibrated is not None:
+            self.scores.append(result.scores[-1])
+            self.calibrated.append(calibrated)
+
+    def verdict(self) -> JudgeResult:
+        """Return what was said of the episode, turn by turn; one turn without a score leaves it without scores."""
+        assert self.said is not None  # an episode that has ended has a turn
+        scores = tuple(self.scores) if self.said.status is JudgeStatus.OK else None
+        costs: dict[str, Any] = dict(zip(COSTS, map(sum, zip(*self.costs, strict=True)), strict=True))
+        return replace(self.said, scores=scores, **costs)
 
 
 @dataclass(slots=True)
@@ -19,11 +53,10 @@ class TrackedEpisode:
     """A running episode and, in ``step`` delivery, what was paid for its turns so far."""
 
     recorder: EpisodeRecorder
-    paid: list[RewardBreakdown] = field(default_factory=list)
-    """One breakdown of one turn for every turn."""
+    ledger: Ledger = field(default_factory=Ledger)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TurnReward:
     """What the agent gets for one turn."""
 
@@ -90,21 +123,38 @@ class RewardDelivery:
         if breakdown is not None and self.delivery == "terminal":
             hindsight = self.pipeline.w_hindsight * sum(breakdown.calibrated or ())
         reward = env if self.delivery == "info" else self.pipeline.w_env * env + hindsight
-        return TurnReward(reward=reward, env=env, hindsight=hindsight, mise=None if breakdown is None else describe(breakdown))
+        mise = None if breakdown is None else describe(breakdown, self.pipeline.w_hindsight)
+        return TurnReward(reward=reward, env=env, hindsight=hindsight, mise=mise)
 
     def _pay_each_turn(self, tracked: Sequence[TrackedEpisode]) -> list[TurnReward]:
         episodes = [item.recorder.episode() for item in tracked]
-        turns = self.pipeline.reward(episodes, last_turn_only=True)
-        rewards = []
-        for item, episode, turn in zip(tracked, episodes, turns, strict=True):
-            item.paid.append(turn)
-            whole = join(item.paid) if item.recorder.is_done else None
-            if whole is not None and self.learn:
-                self.pipeline.learn([episode], [whole])
-            hindsight = self.pipeline.w_hindsight * turn.calibrated[0] if turn.calibrated else 0.0
-            mise = None if whole is None else describe(whole)
-            rewards.append(TurnReward(reward=turn.step_rewards[0], env=turn.env_rewards[0], hindsight=hindsight, mise=mise))
-        return rewards
+        results = self.pipeline.score(episodes)
+        return [self._pay_turn(*turn) for turn in zip(tracked, episodes, results, strict=True)]
+
+    def _pay_turn(self, item: TrackedEpisode, episode: Episode, result: JudgeResult) -> TurnReward:
+        calibrated = self.pipeline.calibrate(episode, result)
+        last = None if calibrated is None else calibrated[-1]
+        env = item.recorder.last_reward
+        hindsight = 0.0 if last is None else self.pipeline.w_hindsight * last
+        reward = self.pipeline.w_env * env + hindsight
+        item.ledger.enter(reward, result, last)
+        mise = self._close(item.ledger, episode) if item.recorder.is_done else None
+        return TurnReward(reward=reward, env=env, hindsight=hindsight, mise=mise)
+
+    def _close(self, ledger: Ledger, episode: Episode) -> dict[str, Any]:
+        """Return ``info["mise"]`` of an episode that was paid turn by turn, and learn from it."""
+        verdict = ledger.verdict()
+        breakdown = RewardBreakdown(
+            env_rewards=tuple([turn.reward for turn in episode.transitions]),
+            scores=verdict.scores,
+            calibrated=None if verdict.scores is None else tuple(ledger.calibrated),
+            step_rewards=tuple(ledger.rewards),
+            status=verdict.status,
+            judge=self.pipeline.judgement(verdict),
+        )
+        if self.learn:
+            self.pipeline.learn([episode], [breakdown])
+        return describe(breakdown, self.pipeline.w_hindsight)
 
 
 class PaysInHindsight:
@@ -151,7 +201,7 @@ def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return plain | {key: spec_of(arguments[key]) for key in ("judge", "calibrator")}
 
 
-def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
+def describe(breakdown: RewardBreakdown, w_hindsight: float) -> dict[str, Any]:
     """Return a breakdown as ``info["mise"]``: a dict of lists and plain values, with empty lists where the judge failed.
 
     Note:
@@ -159,19 +209,4 @@ def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
         environments; and no ``None``, because their batched dicts cannot tell it from a missing value.
     """
     lists = {key: list(getattr(breakdown, key) or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated")}
-    return lists | {"status": breakdown.status.value, "judge": breakdown.judge}
-
-
-def join(turns: Sequence[RewardBreakdown]) -> RewardBreakdown:
-    """Return the breakdown of an episode from those of its turns; one turn without a score leaves the episode without scores."""
-    failed = next((turn for turn in turns if turn.status is not JudgeStatus.OK), None)
-    status = JudgeStatus.OK if failed is None else failed.status
-    judge = (failed or turns[-1]).judge | {key: sum(turn.judge[key] for turn in turns) for key in COSTS}
-    return RewardBreakdown(
-        env_rewards=tuple(turn.env_rewards[0] for turn in turns),
-        scores=None if failed else tuple(turn.scores[0] for turn in turns if turn.scores),
-        calibrated=None if failed else tuple(turn.calibrated[0] for turn in turns if turn.calibrated),
-        step_rewards=tuple(turn.step_rewards[0] for turn in turns),
-        status=status,
-        judge=judge,
-    )
+    return lists | {"status": breakdown.status.value, "judge": breakdown.judge, "w_hindsight": w_hindsight}
