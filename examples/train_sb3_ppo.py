@@ -2,14 +2,15 @@
 
 A quest takes a dozen commands through several rooms; how far one got is paid at the end, nothing before. Every seed has a game
 of its own. The agent sees hashed words and chooses among the admissible commands by number; an index that stands for no
-command is refused by the game. ``HindsightRewardCallback`` puts the rewards where they belong in PPO's rollouts. No model
-is needed for the judges: one knows only rules of thumb (was the command understood, did something new come back, was a word
-of the goal met); one is a stand-in for a model that understands the game, but not always: it sees on which turns the quest went
-on, and a quarter of each score is noise; the oracle, without the noise, is a reference.
+command is refused by the game. ``HindsightRewardCallback`` gives every turn the credit that hindsight finds in it. No model is
+needed for the judges: one knows only rules of thumb (was the command understood, did something new come back, was a word of
+the goal met); others are stand-ins for a model that understands the game, but not always: they see on which turns the quest went
+on, and a part of each score is noise; the oracle, without the noise, is a reference. The flipped judge says the opposite of a stand-in.
 
-Weights and noise were chosen on seeds 0 to 2, which the default leaves out.
+All arms have the same settings but the judge and, where it says so, the calibrator. The settings were chosen on seeds 0 to 2,
+which the default leaves out.
 
-    python examples/train_sb3_ppo.py --jobs 2   # 5 seeds, four rewards; resumes where it was stopped
+    python examples/train_sb3_ppo.py --jobs 2   # 5 seeds, all rewards; resumes where it was stopped
     python examples/train_sb3_ppo.py --fast     # does it run? Half a minute
 """
 
@@ -37,13 +38,20 @@ from mise_gym.extras import require
 from mise_gym.integrations.sb3 import HindsightRewardCallback
 from mise_gym.rewards import Calibrator, MISERewardWrapper, make_calibrator
 
+HALF, QUARTER = ({"judge": "noisy", "judge_kwargs": {"judge": "oracle", "amount": amount}} for amount in (0.5, 0.25))
+FLIPPED = {"judge": "flipped", "judge_kwargs": QUARTER}
+RAW = {"calibrator": "centred"}  # 2s - 1: what the judge says is taken for true
 ARMS: dict[str, dict[str, Any]] = {  # what is given to MISERewardWrapper
-    "sparse": {"judge": "constant", "w_hindsight": 0.0},
-    "MISE, rules of thumb": {"judge": "heuristic", "w_hindsight": 0.1},
-    "MISE, a quarter noise": {"judge": "noisy", "judge_kwargs": {"judge": "oracle", "amount": 0.25}, "w_hindsight": 1.0},
-    "MISE, oracle": {"judge": "oracle", "w_hindsight": 1.0},
+    "sparse": {"judge": "constant"},
+    "MISE, rules of thumb": {"judge": "heuristic"},
+    "MISE, half noise": HALF,
+    "MISE, a quarter noise": QUARTER,
+    "uncalibrated": QUARTER | RAW,
+    "MISE, flipped": FLIPPED,
+    "flipped, uncalibrated": FLIPPED | RAW,
+    "MISE, oracle": {"judge": "oracle"},
 }
-NUM_ENVS, N_STEPS, MAX_TURNS = 8, 256, 40
+NUM_ENVS, N_STEPS, MAX_TURNS, W_HINDSIGHT = 8, 256, 40, 3.0
 ROLLOUT = NUM_ENVS * N_STEPS
 Array = NDArray[np.float64]
 
@@ -84,7 +92,8 @@ def make_env(arm: str, seed: int, calibrator: Calibrator) -> gym.Env[Any, Any]:
     env: gym.Env[Any, Any] = gym.make(
         "mise/TextWorld-v0", challenge="tw-simple", num_games=200, max_turns=MAX_TURNS, infos=("admissible_commands",)
     )
-    env = MISERewardWrapper(OneGame(env, seed), **ARMS[arm], calibrator=calibrator, delivery="info")
+    judge = {name: value for name, value in ARMS[arm].items() if name != "calibrator"}
+    env = MISERewardWrapper(OneGame(env, seed), **judge, calibrator=calibrator, w_hindsight=W_HINDSIGHT, delivery="info")
     return HashedText(AdmissibleIndexAction(RoomAndNotes(env), max_actions=32), size=256)
 
 
@@ -105,7 +114,7 @@ class ProgressCurve(BaseCallback):
 def train(arm: str, seed: int, turns: int) -> list[float]:
     """Train one agent; return the mean final progress of the episodes that ended in each rollout. Length ``turns / ROLLOUT``."""
     torch.set_num_threads(1)
-    calibrator = make_calibrator("outcome")
+    calibrator = make_calibrator(ARMS[arm].get("calibrator", "isotonic"))
     venv = make_vec_env(lambda: make_env(arm, seed, calibrator), n_envs=NUM_ENVS, seed=seed)
     settings = {"n_steps": N_STEPS, "batch_size": 256, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01}
     curve = ProgressCurve(turns // ROLLOUT)

@@ -21,31 +21,25 @@ _costs_of: Final = attrgetter(*COSTS)
 class Ledger:
     """What ``step`` delivery has paid for the turns of an episode, and what the judge said of each when it had just happened."""
 
-    rewards: list[float] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    """Of the turns that got one, as ``calibrated``."""
-    calibrated: list[float] = field(default_factory=list)
+    turns: list[tuple[float, float, float, tuple[float, ...]]] = field(default_factory=list)
+    """Of each turn: what it was paid, its score and its calibrated reward (0 where the judge failed), and its ``COSTS``."""
     said: JudgeResult | None = None
     """Of the last turn, or of the first on which the judge failed."""
-    costs: list[tuple[float, ...]] = field(default_factory=list)
-    """Of each turn, in the order of ``COSTS``."""
 
-    def enter(self, reward: float, result: JudgeResult, calibrated: float | None) -> None:
+    def enter(self, reward: float, result: JudgeResult, calibrated: float) -> None:
         """Add a turn: what it was paid, what was said of the episode up to it, and its own calibrated reward."""
-        self.rewards.append(reward)
-        self.costs.append(_costs_of(result))
+        score = result.scores[-1] if result.scores else 0.0
+        self.turns.append((reward, score, calibrated, _costs_of(result)))
         if self.said is None or self.said.status is JudgeStatus.OK:
             self.said = result
-        if result.scores is not None and calibrated is not None:
-            self.scores.append(result.scores[-1])
-            self.calibrated.append(calibrated)
 
-    def verdict(self) -> JudgeResult:
-        """Return what was said of the episode, turn by turn; one turn without a score leaves it without scores."""
+    def close(self) -> tuple[JudgeResult, tuple[float, ...], tuple[float, ...]]:
+        """Return what was said of the episode, the calibrated rewards and the paid ones; a failed turn takes all scores away."""
         assert self.said is not None  # an episode that has ended has a turn
-        scores = tuple(self.scores) if self.said.status is JudgeStatus.OK else None
-        costs: dict[str, Any] = dict(zip(COSTS, map(sum, zip(*self.costs, strict=True)), strict=True))
-        return replace(self.said, scores=scores, **costs)
+        rewards, scores, calibrated, costs = zip(*self.turns, strict=True)
+        total: dict[str, Any] = dict(zip(COSTS, map(sum, zip(*costs, strict=True)), strict=True))
+        is_judged = self.said.status is JudgeStatus.OK
+        return replace(self.said, scores=scores if is_judged else None, **total), calibrated, rewards
 
 
 @dataclass(slots=True)
@@ -133,9 +127,8 @@ class RewardDelivery:
 
     def _pay_turn(self, item: TrackedEpisode, episode: Episode, result: JudgeResult) -> TurnReward:
         calibrated = self.pipeline.calibrate(episode, result)
-        last = None if calibrated is None else calibrated[-1]
-        env = item.recorder.last_reward
-        hindsight = 0.0 if last is None else self.pipeline.w_hindsight * last
+        last = calibrated[-1] if calibrated else 0.0
+        env, hindsight = episode.transitions[-1].reward, self.pipeline.w_hindsight * last
         reward = self.pipeline.w_env * env + hindsight
         item.ledger.enter(reward, result, last)
         mise = self._close(item.ledger, episode) if item.recorder.is_done else None
@@ -143,14 +136,14 @@ class RewardDelivery:
 
     def _close(self, ledger: Ledger, episode: Episode) -> dict[str, Any]:
         """Return ``info["mise"]`` of an episode that was paid turn by turn, and learn from it."""
-        verdict = ledger.verdict()
+        result, calibrated, rewards = ledger.close()
         breakdown = RewardBreakdown(
             env_rewards=tuple([turn.reward for turn in episode.transitions]),
-            scores=verdict.scores,
-            calibrated=None if verdict.scores is None else tuple(ledger.calibrated),
-            step_rewards=tuple(ledger.rewards),
-            status=verdict.status,
-            judge=self.pipeline.judgement(verdict),
+            scores=result.scores,
+            calibrated=None if result.scores is None else calibrated,
+            step_rewards=rewards,
+            status=result.status,
+            judge=self.pipeline.judgement(result),
         )
         if self.learn:
             self.pipeline.learn([episode], [breakdown])

@@ -16,7 +16,7 @@ from mise_gym.types import Episode
 
 OnJudgeFailure = Literal["environment", "raise"]
 
-_WORTH_RETRYING: Final = (JudgeStatus.UNPARSABLE, JudgeStatus.TIMEOUT, JudgeStatus.RATE_LIMITED, JudgeStatus.ERROR)
+_WORTH_RETRYING: Final = {JudgeStatus.UNPARSABLE, JudgeStatus.TIMEOUT, JudgeStatus.RATE_LIMITED, JudgeStatus.ERROR}
 _NO_TURNS: Final = JudgeResult(scores=())
 
 
@@ -88,7 +88,7 @@ class RewardPipeline:
         """
         results = ask(self.judge, episodes)
         for _ in range(self.retries):
-            again = [index for index, result in enumerate(results) if result.status in _WORTH_RETRYING]
+            again = [index for index, result in enumerate(results) if result.scores is None and result.status in _WORTH_RETRYING]
             if not again:
                 break
             for index, result in zip(again, ask(self.judge, [episodes[index] for index in again]), strict=True):
