@@ -1,7 +1,7 @@
 """EpisodeRecorder: collects the turns of a running episode from what a Gymnasium environment returns."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +10,6 @@ from mise_gym.types import Episode, Transition
 
 Step = tuple[Any, Any, Any, Any, Mapping[str, Any]]
 """Gymnasium's five-tuple: observation, reward, terminated, truncated, info."""
-
-_FACTS: Final = ("task", "task_id", "split", "progress", "success")
 
 
 class EpisodeRecorder:
@@ -43,8 +41,8 @@ class EpisodeRecorder:
     ) -> None:
         self.observation = _text("observation", observation)
         """What the agent sees now."""
-        self._facts: dict[str, Any] = {}
-        self._learn(info)
+        self._facts = dict(info)
+        """What ``info`` told last, under each of its keys."""
         self._seed = seed
         self._extra = dict(extra or {})
         self._transitions: list[Transition] = []
@@ -79,7 +77,7 @@ class EpisodeRecorder:
         observation, reward, terminated, truncated, info = step
         reward = float(reward)
         self._return += reward
-        self._learn(info)
+        self._facts |= info
         if "mise" in info:
             self._extra["mise"] = info["mise"]
         self._transitions.append(
@@ -110,11 +108,6 @@ class EpisodeRecorder:
             seed=self._seed,
             extra=dict(self._extra),
         )
-
-    def _learn(self, info: Mapping[str, Any]) -> None:
-        for key in _FACTS:
-            if key in info:
-                self._facts[key] = info[key]
 
     @property
     def _progress(self) -> float:
