@@ -5,10 +5,11 @@ of its own. The agent sees hashed words and chooses among the admissible command
 command is refused by the game. ``HindsightRewardCallback`` gives every turn the credit that hindsight finds in it. No model is
 needed for the judges: one knows only rules of thumb (was the command understood, did something new come back, was a word of
 the goal met); others are stand-ins for a model that understands the game, but not always: they see on which turns the quest went
-on, and a part of each score is noise; the oracle, without the noise, is a reference. The flipped judge says the opposite of a stand-in.
+on, and a half or a quarter of each score is noise; the oracle, without the noise, is a reference. The flipped judge says the
+opposite of the one with a quarter noise.
 
-All arms have the same settings but the judge and, where it says so, the calibrator. The settings were chosen on seeds 0 to 2,
-which the default leaves out.
+All arms have the same settings but for the judge and, where it says so, calibration. Settings were chosen on seeds 0 to 2, which
+the default leaves out.
 
     python examples/train_sb3_ppo.py --jobs 2   # 5 seeds, all rewards; resumes where it was stopped
     python examples/train_sb3_ppo.py --fast     # does it run? Half a minute
@@ -46,7 +47,7 @@ ARMS: dict[str, dict[str, Any]] = {  # what is given to MISERewardWrapper
     "MISE, rules of thumb": {"judge": "heuristic"},
     "MISE, half noise": HALF,
     "MISE, a quarter noise": QUARTER,
-    "uncalibrated": QUARTER | RAW,
+    "a quarter noise, uncalibrated": QUARTER | RAW,
     "MISE, flipped": FLIPPED,
     "flipped, uncalibrated": FLIPPED | RAW,
     "MISE, oracle": {"judge": "oracle"},
@@ -153,12 +154,12 @@ def table(curves: dict[str, Array]) -> str:
     Means over seeds with 95 % intervals (Student's t). The last column compares whole trainings with those of the first reward.
     """
     level = curves[next(iter(curves))].mean(axis=0).max()
-    lines = [f"{'reward':22}{'whole training':>18}{'last fifth':>18}{f'turns to {level:.2f}':>16}{'ahead, seed by seed':>22}"]
+    lines = [f"{'reward':31}{'whole training':>18}{'last fifth':>18}{f'turns to {level:.2f}':>16}{'ahead, seed by seed':>22}"]
     for arm, curve in curves.items():
         parts = (curve, curve[:, -max(1, curve.shape[1] // 5) :])
         whole, last = (str(t_interval(part.mean(axis=1).tolist())) for part in parts)
         ahead = str(t_interval((curve - curves[next(iter(curves))]).mean(axis=1).tolist()))
-        lines.append(f"{arm:22}{whole:>18}{last:>18}{turns_to(curve, level):>16}{ahead:>22}")
+        lines.append(f"{arm:31}{whole:>18}{last:>18}{turns_to(curve, level):>16}{ahead:>22}")
     return "\n".join(lines)
 
 
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=list(range(3, 8)), help="seeds, also numbers of games (default: 3 to 7)"
     )
-    parser.add_argument("--turns", type=int, default=20 * ROLLOUT, help="turns per agent (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=10 * ROLLOUT, help="turns per agent (default: %(default)s)")
     parser.add_argument(
         "--arms",
         nargs="+",
