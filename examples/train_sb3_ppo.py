@@ -164,19 +164,18 @@ def table(curves: dict[str, Array]) -> str:
 
 
 def plot(curves: dict[str, Array], path: Path) -> None:
-    """Save the learning curves: mean over seeds with its 95 % interval, and every seed as a thin line."""
-    figure = require("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
+    """Save the learning curves: mean over seeds with its 95 % interval."""
+    figure = require("matplotlib.figure").Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     for colour, (arm, curve) in enumerate(curves.items()):
         thousands = np.arange(1, curve.shape[1] + 1) * ROLLOUT / 1000
         if len(curve) > 1:
             low, high = np.array([(each.low, each.high) for each in map(t_interval, curve.T.tolist())]).T
-            axes.fill_between(thousands, low, high, color=f"C{colour}", alpha=0.2, linewidth=0)
+            axes.fill_between(thousands, low, high, color=f"C{colour}", alpha=0.12, linewidth=0)
         axes.plot(thousands, curve.mean(axis=0), color=f"C{colour}", linewidth=2, label=arm)
-        axes.plot(thousands, curve.T, color=f"C{colour}", linewidth=0.5, alpha=0.5)
     axes.set(xlabel="thousand turns", ylabel="final progress of training episodes", ylim=(0, None))
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right center", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
