@@ -8,8 +8,8 @@ the goal met); others are stand-ins for a model that understands the game, but n
 on, and a half or a quarter of each score is noise; the oracle, without the noise, is a reference. The flipped judge says the
 opposite of the one with a quarter noise.
 
-All arms have the same settings but for the judge and, where it says so, calibration. Settings were chosen on seeds 0 to 2, which
-the default leaves out.
+All arms have the same settings but for the judge and, where it says so, calibration and what a score is credit for. Settings were
+chosen on seeds 0 to 2, which the default leaves out.
 
     python examples/train_sb3_ppo.py --jobs 2   # 5 seeds, all rewards; resumes where it was stopped
     python examples/train_sb3_ppo.py --fast     # does it run? Half a minute
@@ -19,6 +19,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,37 @@ import mise_gym  # noqa: F401  # registers the mise/* ids
 from mise_gym.ablation.intervals import t_interval
 from mise_gym.envs.wrappers import AdmissibleIndexAction, HashedText
 from mise_gym.extras import require
-from mise_gym.integrations.sb3 import HindsightRewardCallback
+from mise_gym.integrations.sb3 import Credit, HindsightRewardCallback
 from mise_gym.rewards import Calibrator, MISERewardWrapper, make_calibrator
 
-HALF, QUARTER = ({"judge": "noisy", "judge_kwargs": {"judge": "oracle", "amount": amount}} for amount in (0.5, 0.25))
-FLIPPED = {"judge": "flipped", "judge_kwargs": QUARTER}
-RAW = {"calibrator": "centred"}  # 2s - 1: what the judge says is taken for true
-ARMS: dict[str, dict[str, Any]] = {  # what is given to MISERewardWrapper
-    "sparse": {"judge": "constant"},
-    "MISE, rules of thumb": {"judge": "heuristic"},
-    "MISE, half noise": HALF,
-    "MISE, a quarter noise": QUARTER,
-    "a quarter noise, uncalibrated": QUARTER | RAW,
-    "MISE, flipped": FLIPPED,
-    "flipped, uncalibrated": FLIPPED | RAW,
-    "MISE, oracle": {"judge": "oracle"},
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What may differ between agents."""
+
+    judge: dict[str, Any]
+    """Given to ``MISERewardWrapper``."""
+    calibrator: str = "isotonic"
+    credit: Credit = "turn"
+
+
+def noisy(amount: float) -> dict[str, Any]:
+    """Return the judge of whose scores this part is noise."""
+    return {"judge": "noisy", "judge_kwargs": {"judge": "oracle", "amount": amount}}
+
+
+FLIPPED = {"judge": "flipped", "judge_kwargs": noisy(0.25)}
+RAW = "centred"  # 2s - 1: what the judge says is taken for true
+ARMS = {
+    "sparse": Arm(judge={"judge": "constant"}),
+    "MISE, rules of thumb": Arm(judge={"judge": "heuristic"}),
+    "MISE, half noise": Arm(judge=noisy(0.5)),
+    "MISE, a quarter noise": Arm(judge=noisy(0.25)),
+    "a quarter noise, as rewards": Arm(judge=noisy(0.25), credit="return"),
+    "a quarter noise, uncalibrated": Arm(judge=noisy(0.25), calibrator=RAW),
+    "MISE, flipped": Arm(judge=FLIPPED),
+    "flipped, uncalibrated": Arm(judge=FLIPPED, calibrator=RAW),
+    "MISE, oracle": Arm(judge={"judge": "oracle"}),
 }
 NUM_ENVS, N_STEPS, MAX_TURNS, W_HINDSIGHT = 8, 256, 40, 3.0
 ROLLOUT = NUM_ENVS * N_STEPS
@@ -93,8 +110,9 @@ def make_env(arm: str, seed: int, calibrator: Calibrator) -> gym.Env[Any, Any]:
     env: gym.Env[Any, Any] = gym.make(
         "mise/TextWorld-v0", challenge="tw-simple", num_games=200, max_turns=MAX_TURNS, infos=("admissible_commands",)
     )
-    judge = {name: value for name, value in ARMS[arm].items() if name != "calibrator"}
-    env = MISERewardWrapper(OneGame(env, seed), **judge, calibrator=calibrator, w_hindsight=W_HINDSIGHT, delivery="info")
+    env = MISERewardWrapper(
+        OneGame(env, seed), **ARMS[arm].judge, calibrator=calibrator, w_hindsight=W_HINDSIGHT, delivery="info"
+    )
     return HashedText(AdmissibleIndexAction(RoomAndNotes(env), max_actions=32), size=256)
 
 
@@ -115,12 +133,12 @@ class ProgressCurve(BaseCallback):
 def train(arm: str, seed: int, turns: int) -> list[float]:
     """Train one agent; return the mean final progress of the episodes that ended in each rollout. Length ``turns / ROLLOUT``."""
     torch.set_num_threads(1)
-    calibrator = make_calibrator(ARMS[arm].get("calibrator", "isotonic"))
+    calibrator = make_calibrator(ARMS[arm].calibrator)
     venv = make_vec_env(lambda: make_env(arm, seed, calibrator), n_envs=NUM_ENVS, seed=seed)
     settings = {"n_steps": N_STEPS, "batch_size": 256, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01}
     curve = ProgressCurve(turns // ROLLOUT)
     model = PPO("MlpPolicy", venv, seed=seed, device="cpu", **settings)
-    model.learn(turns, callback=[curve, HindsightRewardCallback()])
+    model.learn(turns, callback=[curve, HindsightRewardCallback(ARMS[arm].credit)])
     venv.close()
     return [float(np.mean(progress)) for progress in curve.progress]
 
