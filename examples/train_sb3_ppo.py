@@ -2,14 +2,16 @@
 
 A quest takes a dozen commands through several rooms; how far one got is paid at the end, nothing before. Every seed has a game
 of its own. The agent sees hashed words and chooses among the admissible commands by number; an index that stands for no
-command is refused by the game. ``HindsightRewardCallback`` puts the rewards where they belong in PPO's rollouts. No model
-is needed for the judges: one knows only rules of thumb (was the command understood, did something new come back, was a word
-of the goal met); one is a stand-in for a model that understands the game, but not always: it sees on which turns the quest went
-on, and a quarter of each score is noise; the oracle, without the noise, is a reference.
+command is refused by the game. ``HindsightRewardCallback`` gives every turn the credit that hindsight finds in it. No model is
+needed for the judges: one knows only rules of thumb (was the command understood, did something new come back, was a word of
+the goal met); others are stand-ins for a model that understands the game, but not always: they see on which turns the quest went
+on, and a half or a quarter of each score is noise; the oracle, without the noise, is a reference. The flipped judge says the
+opposite of the one with a quarter noise.
 
-Weights and noise were chosen on seeds 0 to 2, which the default leaves out.
+All arms have the same settings but for the judge and, where it says so, calibration and what a score is credit for. Settings were
+chosen on seeds 0 to 2, which the default leaves out.
 
-    python examples/train_sb3_ppo.py --jobs 2   # 5 seeds, four rewards; resumes where it was stopped
+    python examples/train_sb3_ppo.py --jobs 2   # 5 seeds, all rewards; resumes where it was stopped
     python examples/train_sb3_ppo.py --fast     # does it run? Half a minute
 """
 
@@ -17,6 +19,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -34,16 +37,39 @@ import mise_gym  # noqa: F401  # registers the mise/* ids
 from mise_gym.ablation.intervals import t_interval
 from mise_gym.envs.wrappers import AdmissibleIndexAction, HashedText
 from mise_gym.extras import require
-from mise_gym.integrations.sb3 import HindsightRewardCallback
+from mise_gym.integrations.sb3 import Credit, HindsightRewardCallback
 from mise_gym.rewards import Calibrator, MISERewardWrapper, make_calibrator
 
-ARMS: dict[str, dict[str, Any]] = {  # what is given to MISERewardWrapper
-    "sparse": {"judge": "constant", "w_hindsight": 0.0},
-    "MISE, rules of thumb": {"judge": "heuristic", "w_hindsight": 0.1},
-    "MISE, a quarter noise": {"judge": "noisy", "judge_kwargs": {"judge": "oracle", "amount": 0.25}, "w_hindsight": 1.0},
-    "MISE, oracle": {"judge": "oracle", "w_hindsight": 1.0},
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What may differ between agents."""
+
+    judge: dict[str, Any]
+    """Given to ``MISERewardWrapper``."""
+    calibrator: str = "isotonic"
+    credit: Credit = "turn"
+
+
+def noisy(amount: float) -> dict[str, Any]:
+    """Return the judge of whose scores this part is noise."""
+    return {"judge": "noisy", "judge_kwargs": {"judge": "oracle", "amount": amount}}
+
+
+FLIPPED = {"judge": "flipped", "judge_kwargs": noisy(0.25)}
+RAW = "centred"  # 2s - 1: what the judge says is taken for true
+ARMS = {
+    "sparse": Arm(judge={"judge": "constant"}),
+    "MISE, rules of thumb": Arm(judge={"judge": "heuristic"}),
+    "MISE, half noise": Arm(judge=noisy(0.5)),
+    "MISE, a quarter noise": Arm(judge=noisy(0.25)),
+    "a quarter noise, as rewards": Arm(judge=noisy(0.25), credit="return"),
+    "a quarter noise, uncalibrated": Arm(judge=noisy(0.25), calibrator=RAW),
+    "MISE, flipped": Arm(judge=FLIPPED),
+    "flipped, uncalibrated": Arm(judge=FLIPPED, calibrator=RAW),
+    "MISE, oracle": Arm(judge={"judge": "oracle"}),
 }
-NUM_ENVS, N_STEPS, MAX_TURNS = 8, 256, 40
+NUM_ENVS, N_STEPS, MAX_TURNS, W_HINDSIGHT = 8, 256, 40, 3.0
 ROLLOUT = NUM_ENVS * N_STEPS
 Array = NDArray[np.float64]
 
@@ -84,7 +110,9 @@ def make_env(arm: str, seed: int, calibrator: Calibrator) -> gym.Env[Any, Any]:
     env: gym.Env[Any, Any] = gym.make(
         "mise/TextWorld-v0", challenge="tw-simple", num_games=200, max_turns=MAX_TURNS, infos=("admissible_commands",)
     )
-    env = MISERewardWrapper(OneGame(env, seed), **ARMS[arm], calibrator=calibrator, delivery="info")
+    env = MISERewardWrapper(
+        OneGame(env, seed), **ARMS[arm].judge, calibrator=calibrator, w_hindsight=W_HINDSIGHT, delivery="info"
+    )
     return HashedText(AdmissibleIndexAction(RoomAndNotes(env), max_actions=32), size=256)
 
 
@@ -105,12 +133,12 @@ class ProgressCurve(BaseCallback):
 def train(arm: str, seed: int, turns: int) -> list[float]:
     """Train one agent; return the mean final progress of the episodes that ended in each rollout. Length ``turns / ROLLOUT``."""
     torch.set_num_threads(1)
-    calibrator = make_calibrator("outcome")
+    calibrator = make_calibrator(ARMS[arm].calibrator)
     venv = make_vec_env(lambda: make_env(arm, seed, calibrator), n_envs=NUM_ENVS, seed=seed)
     settings = {"n_steps": N_STEPS, "batch_size": 256, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01}
     curve = ProgressCurve(turns // ROLLOUT)
     model = PPO("MlpPolicy", venv, seed=seed, device="cpu", **settings)
-    model.learn(turns, callback=[curve, HindsightRewardCallback()])
+    model.learn(turns, callback=[curve, HindsightRewardCallback(ARMS[arm].credit)])
     venv.close()
     return [float(np.mean(progress)) for progress in curve.progress]
 
@@ -144,29 +172,28 @@ def table(curves: dict[str, Array]) -> str:
     Means over seeds with 95 % intervals (Student's t). The last column compares whole trainings with those of the first reward.
     """
     level = curves[next(iter(curves))].mean(axis=0).max()
-    lines = [f"{'reward':22}{'whole training':>18}{'last fifth':>18}{f'turns to {level:.2f}':>16}{'ahead, seed by seed':>22}"]
+    lines = [f"{'reward':31}{'whole training':>18}{'last fifth':>18}{f'turns to {level:.2f}':>16}{'ahead, seed by seed':>22}"]
     for arm, curve in curves.items():
         parts = (curve, curve[:, -max(1, curve.shape[1] // 5) :])
         whole, last = (str(t_interval(part.mean(axis=1).tolist())) for part in parts)
         ahead = str(t_interval((curve - curves[next(iter(curves))]).mean(axis=1).tolist()))
-        lines.append(f"{arm:22}{whole:>18}{last:>18}{turns_to(curve, level):>16}{ahead:>22}")
+        lines.append(f"{arm:31}{whole:>18}{last:>18}{turns_to(curve, level):>16}{ahead:>22}")
     return "\n".join(lines)
 
 
 def plot(curves: dict[str, Array], path: Path) -> None:
-    """Save the learning curves: mean over seeds with its 95 % interval, and every seed as a thin line."""
-    figure = require("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
+    """Save the learning curves: mean over seeds with its 95 % interval."""
+    figure = require("matplotlib.figure").Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     for colour, (arm, curve) in enumerate(curves.items()):
         thousands = np.arange(1, curve.shape[1] + 1) * ROLLOUT / 1000
         if len(curve) > 1:
             low, high = np.array([(each.low, each.high) for each in map(t_interval, curve.T.tolist())]).T
-            axes.fill_between(thousands, low, high, color=f"C{colour}", alpha=0.2, linewidth=0)
+            axes.fill_between(thousands, low, high, color=f"C{colour}", alpha=0.12, linewidth=0)
         axes.plot(thousands, curve.mean(axis=0), color=f"C{colour}", linewidth=2, label=arm)
-        axes.plot(thousands, curve.T, color=f"C{colour}", linewidth=0.5, alpha=0.5)
     axes.set(xlabel="thousand turns", ylabel="final progress of training episodes", ylim=(0, None))
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right center", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
@@ -178,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Array]:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=list(range(3, 8)), help="seeds, also numbers of games (default: 3 to 7)"
     )
-    parser.add_argument("--turns", type=int, default=20 * ROLLOUT, help="turns per agent (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=10 * ROLLOUT, help="turns per agent (default: %(default)s)")
     parser.add_argument(
         "--arms",
         nargs="+",

@@ -1,7 +1,7 @@
 """EpisodeRecorder: collects the turns of a running episode from what a Gymnasium environment returns."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +10,6 @@ from mise_gym.types import Episode, Transition
 
 Step = tuple[Any, Any, Any, Any, Mapping[str, Any]]
 """Gymnasium's five-tuple: observation, reward, terminated, truncated, info."""
-
-_FACTS: Final = ("task", "task_id", "split", "progress", "success")
 
 
 class EpisodeRecorder:
@@ -43,7 +41,8 @@ class EpisodeRecorder:
     ) -> None:
         self.observation = _text("observation", observation)
         """What the agent sees now."""
-        self._facts = _facts(info)
+        self._facts = dict(info)
+        """What ``info`` told last, under each of its keys."""
         self._seed = seed
         self._extra = dict(extra or {})
         self._transitions: list[Transition] = []
@@ -76,15 +75,16 @@ class EpisodeRecorder:
             ConfigError: The action or the observation is not text.
         """
         observation, reward, terminated, truncated, info = step
-        self._return += float(reward)
-        self._facts |= _facts(info)
+        reward = float(reward)
+        self._return += reward
+        self._facts |= info
         if "mise" in info:
             self._extra["mise"] = info["mise"]
         self._transitions.append(
             Transition(
                 observation=self.observation,
                 action=_text("action", action),
-                reward=float(reward),
+                reward=reward,
                 next_observation=_text("observation", observation),
                 progress=self._progress,
                 valid_action=bool(info.get("valid_action", True)),
@@ -95,11 +95,12 @@ class EpisodeRecorder:
 
     def episode(self) -> Episode:
         """Return the episode up to now; while it runs it is neither terminated nor truncated."""
+        progress = self._progress
         return Episode(
             task=str(self._facts.get("task", "")),
             transitions=tuple(self._transitions),
-            progress=self._progress,
-            success=bool(self._facts.get("success", self._progress >= 1.0)),
+            progress=progress,
+            success=bool(self._facts.get("success", progress >= 1.0)),
             terminated=self._terminated,
             truncated=self._truncated,
             task_id=str(self._facts.get("task_id", "")),
@@ -112,10 +113,6 @@ class EpisodeRecorder:
     def _progress(self) -> float:
         """The progress that the environment told last, or else the sum of its rewards, limited to [0, 1]."""
         return float(self._facts["progress"]) if "progress" in self._facts else float(np.clip(self._return, 0.0, 1.0))
-
-
-def _facts(info: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: info[key] for key in _FACTS if key in info}
 
 
 def _text(what: str, value: Any) -> str:

@@ -5,7 +5,6 @@
 
 import re
 import warnings
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -151,24 +150,25 @@ class InterpreterPool:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._idle: OrderedDict[Path, Interpreter] = OrderedDict()
+        self._idle: list[Interpreter] = []
+        """The most recently used one last; several of a story that several environments play."""
 
     def take(self, path: Path) -> Interpreter:
         """Return an interpreter of this story for the caller alone; errors as ``Interpreter``."""
-        idle = self._idle.pop(path, None)
-        if idle is None or idle.version == version_of(path):
-            return idle or Interpreter(path)
-        idle.close()
+        version = version_of(path)
+        for place in reversed(range(len(self._idle))):
+            if self._idle[place].path == path:
+                idle = self._idle.pop(place)
+                if idle.version == version:
+                    return idle
+                idle.close()
         return Interpreter(path)
 
     def give_back(self, story: Interpreter) -> None:
         """Keep an interpreter for whoever wants its story next."""
-        outdated = self._idle.pop(story.path, None)
-        if outdated is not None:
-            outdated.close()
-        while len(self._idle) >= self._capacity:
-            self._idle.popitem(last=False)[1].close()
-        self._idle[story.path] = story
+        self._idle.append(story)
+        while len(self._idle) > self._capacity:
+            self._idle.pop(0).close()
 
 
 def version_of(path: Path) -> tuple[int, int]:

@@ -1,17 +1,45 @@
 """RewardDelivery: when the agent gets the hindsight reward. Shared by the wrapper of one environment and that of a vector."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Any, Final, Literal, get_args
 
 from mise_gym.errors import ConfigError
 from mise_gym.recorder import EpisodeRecorder
-from mise_gym.rewards.base import COSTS, JudgeStatus, RewardBreakdown
+from mise_gym.rewards.base import COSTS, JudgeResult, JudgeStatus, RewardBreakdown
 from mise_gym.rewards.catalog import make_calibrator, make_judge, spec_of, without_secrets
 from mise_gym.rewards.pipeline import RewardPipeline
 from mise_gym.types import Episode
 
 Delivery = Literal["terminal", "info", "step"]
+
+_costs_of: Final = attrgetter(*COSTS)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What ``step`` delivery has paid for the turns of an episode, and what the judge said of each when it had just happened."""
+
+    turns: list[tuple[float, float, float, tuple[float, ...]]] = field(default_factory=list)
+    """Of each turn: what it was paid, its score and its calibrated reward (0 where the judge failed), and its ``COSTS``."""
+    said: JudgeResult | None = None
+    """Of the last turn, or of the first on which the judge failed."""
+
+    def enter(self, reward: float, result: JudgeResult, calibrated: float) -> None:
+        """Add a turn: what it was paid, what was said of the episode up to it, and its own calibrated reward."""
+        score = result.scores[-1] if result.scores else 0.0
+        self.turns.append((reward, score, calibrated, _costs_of(result)))
+        if self.said is None or self.said.status is JudgeStatus.OK:
+            self.said = result
+
+    def close(self) -> tuple[JudgeResult, tuple[float, ...], tuple[float, ...]]:
+        """Return what was said of the episode, the calibrated rewards and the paid ones; a failed turn takes all scores away."""
+        assert self.said is not None  # an episode that has ended has a turn
+        rewards, scores, calibrated, costs = zip(*self.turns, strict=True)
+        total: dict[str, Any] = dict(zip(COSTS, map(sum, zip(*costs, strict=True)), strict=True))
+        is_judged = self.said.status is JudgeStatus.OK
+        return replace(self.said, scores=scores if is_judged else None, **total), calibrated, rewards
 
 
 @dataclass(slots=True)
@@ -19,11 +47,10 @@ class TrackedEpisode:
     """A running episode and, in ``step`` delivery, what was paid for its turns so far."""
 
     recorder: EpisodeRecorder
-    paid: list[RewardBreakdown] = field(default_factory=list)
-    """One breakdown of one turn for every turn."""
+    ledger: Ledger = field(default_factory=Ledger)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TurnReward:
     """What the agent gets for one turn."""
 
@@ -90,21 +117,37 @@ class RewardDelivery:
         if breakdown is not None and self.delivery == "terminal":
             hindsight = self.pipeline.w_hindsight * sum(breakdown.calibrated or ())
         reward = env if self.delivery == "info" else self.pipeline.w_env * env + hindsight
-        return TurnReward(reward=reward, env=env, hindsight=hindsight, mise=None if breakdown is None else describe(breakdown))
+        mise = None if breakdown is None else describe(breakdown, self.pipeline.w_hindsight)
+        return TurnReward(reward=reward, env=env, hindsight=hindsight, mise=mise)
 
     def _pay_each_turn(self, tracked: Sequence[TrackedEpisode]) -> list[TurnReward]:
         episodes = [item.recorder.episode() for item in tracked]
-        turns = self.pipeline.reward(episodes, last_turn_only=True)
-        rewards = []
-        for item, episode, turn in zip(tracked, episodes, turns, strict=True):
-            item.paid.append(turn)
-            whole = join(item.paid) if item.recorder.is_done else None
-            if whole is not None and self.learn:
-                self.pipeline.learn([episode], [whole])
-            hindsight = self.pipeline.w_hindsight * turn.calibrated[0] if turn.calibrated else 0.0
-            mise = None if whole is None else describe(whole)
-            rewards.append(TurnReward(reward=turn.step_rewards[0], env=turn.env_rewards[0], hindsight=hindsight, mise=mise))
-        return rewards
+        results = self.pipeline.score(episodes)
+        return [self._pay_turn(*turn) for turn in zip(tracked, episodes, results, strict=True)]
+
+    def _pay_turn(self, item: TrackedEpisode, episode: Episode, result: JudgeResult) -> TurnReward:
+        calibrated = self.pipeline.calibrate(episode, result)
+        last = calibrated[-1] if calibrated else 0.0
+        env, hindsight = episode.transitions[-1].reward, self.pipeline.w_hindsight * last
+        reward = self.pipeline.w_env * env + hindsight
+        item.ledger.enter(reward, result, last)
+        mise = self._close(item.ledger, episode) if item.recorder.is_done else None
+        return TurnReward(reward=reward, env=env, hindsight=hindsight, mise=mise)
+
+    def _close(self, ledger: Ledger, episode: Episode) -> dict[str, Any]:
+        """Return ``info["mise"]`` of an episode that was paid turn by turn, and learn from it."""
+        result, calibrated, rewards = ledger.close()
+        breakdown = RewardBreakdown(
+            env_rewards=tuple([turn.reward for turn in episode.transitions]),
+            scores=result.scores,
+            calibrated=None if result.scores is None else calibrated,
+            step_rewards=rewards,
+            status=result.status,
+            judge=self.pipeline.judgement(result),
+        )
+        if self.learn:
+            self.pipeline.learn([episode], [breakdown])
+        return describe(breakdown, self.pipeline.w_hindsight)
 
 
 class PaysInHindsight:
@@ -151,7 +194,7 @@ def recordable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return plain | {key: spec_of(arguments[key]) for key in ("judge", "calibrator")}
 
 
-def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
+def describe(breakdown: RewardBreakdown, w_hindsight: float) -> dict[str, Any]:
     """Return a breakdown as ``info["mise"]``: a dict of lists and plain values, with empty lists where the judge failed.
 
     Note:
@@ -159,19 +202,4 @@ def describe(breakdown: RewardBreakdown) -> dict[str, Any]:
         environments; and no ``None``, because their batched dicts cannot tell it from a missing value.
     """
     lists = {key: list(getattr(breakdown, key) or ()) for key in ("step_rewards", "scores", "env_rewards", "calibrated")}
-    return lists | {"status": breakdown.status.value, "judge": breakdown.judge}
-
-
-def join(turns: Sequence[RewardBreakdown]) -> RewardBreakdown:
-    """Return the breakdown of an episode from those of its turns; one turn without a score leaves the episode without scores."""
-    failed = next((turn for turn in turns if turn.status is not JudgeStatus.OK), None)
-    status = JudgeStatus.OK if failed is None else failed.status
-    judge = (failed or turns[-1]).judge | {key: sum(turn.judge[key] for turn in turns) for key in COSTS}
-    return RewardBreakdown(
-        env_rewards=tuple(turn.env_rewards[0] for turn in turns),
-        scores=None if failed else tuple(turn.scores[0] for turn in turns if turn.scores),
-        calibrated=None if failed else tuple(turn.calibrated[0] for turn in turns if turn.calibrated),
-        step_rewards=tuple(turn.step_rewards[0] for turn in turns),
-        status=status,
-        judge=judge,
-    )
+    return lists | {"status": breakdown.status.value, "judge": breakdown.judge, "w_hindsight": w_hindsight}

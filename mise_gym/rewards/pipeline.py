@@ -67,22 +67,55 @@ class RewardPipeline:
         """Episodes without scores, by status."""
         self._failures_in_a_row = 0
 
-    def reward(self, episodes: Sequence[Episode], *, last_turn_only: bool = False) -> list[RewardBreakdown]:
-        """Judge all episodes in one request and return their rewards; nothing is learnt.
+    def reward(self, episodes: Sequence[Episode]) -> list[RewardBreakdown]:
+        """Judge all episodes in one request, but those without turns, and return their rewards; nothing is learnt.
+
+        Raises:
+            JudgeError: As in ``score``.
+        """
+        results = iter(self.score([episode for episode in episodes if episode.transitions]))
+        return [self._breakdown(episode, next(results) if episode.transitions else _NO_TURNS) for episode in episodes]
+
+    def score(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        """Return one valid result per episode after retries, and count what came of it.
 
         Args:
-            episodes: Finished, or running.
-            last_turn_only: Whether the breakdowns hold the last turn of each episode alone, as ``step`` delivery pays it.
+            episodes: Finished or running, of one turn or more. All go to the judge in one request.
 
         Raises:
             JudgeError: An episode could not be judged and ``on_judge_failure`` is ``"raise"``, or ``max_failures`` failed in a
                 row.
         """
-        results = self._judge(episodes)
+        results = ask(self.judge, episodes)
+        for _ in range(self.retries):
+            again = [index for index, result in enumerate(results) if result.scores is None and result.status in _WORTH_RETRYING]
+            if not again:
+                break
+            for index, result in zip(again, ask(self.judge, [episodes[index] for index in again]), strict=True):
+                results[index] = _add_costs(result, results[index])
         for result in results:
             self._count(result)
-        turns = slice(-1 if last_turn_only else None, None)
-        return [self._breakdown(episode, result, turns) for episode, result in zip(episodes, results, strict=True)]
+        return results
+
+    def calibrate(self, episode: Episode, result: JudgeResult) -> list[float] | None:
+        """Return c(s_t) of every turn of a judged episode; ``None`` when the judge failed."""
+        if result.scores is None:
+            return None
+        rewards: list[float] = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64)).tolist()
+        return rewards
+
+    def judgement(self, result: JudgeResult) -> dict[str, Any]:
+        """Return who judged, at what cost, and what was said besides the scores."""
+        judgement = {"name": self.judge.name, **{name: getattr(result, name) for name in COSTS}}
+        if result.belief is not None:
+            judgement["belief"] = result.belief
+        if result.message:
+            judgement["message"] = result.message
+        if result.reasons:
+            judgement["reasons"] = list(result.reasons)
+        if result.disagreement:
+            judgement["disagreement"] = list(result.disagreement)
+        return judgement
 
     def learn(self, episodes: Sequence[Episode], breakdowns: Sequence[RewardBreakdown]) -> None:
         """Let the calibrator learn from the scores and outcomes of training episodes.
@@ -118,19 +151,6 @@ class RewardPipeline:
             ) from error
         self.judged, self.failed, self._failures_in_a_row = judged, failed, in_a_row
 
-    def _judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
-        """Return one valid result per episode, after retries; an episode without turns is not sent to the judge."""
-        results = [_NO_TURNS] * len(episodes)
-        pending = [index for index, episode in enumerate(episodes) if episode.transitions]
-        for _ in range(1 + self.retries):
-            if not pending:
-                break
-            for index, result in zip(pending, ask(self.judge, [episodes[index] for index in pending]), strict=True):
-                earlier = results[index]
-                results[index] = result if earlier is _NO_TURNS else _add_costs(result, earlier)
-            pending = [index for index in pending if results[index].status in _WORTH_RETRYING]
-        return results
-
     def _count(self, result: JudgeResult) -> None:
         if result.status is JudgeStatus.OK:
             self.judged += 1
@@ -150,41 +170,27 @@ class RewardPipeline:
                 "Repair the judge, or raise max_failures."
             )
 
-    def _breakdown(self, episode: Episode, result: JudgeResult, turns: slice) -> RewardBreakdown:
-        env_rewards = tuple([float(turn.reward) for turn in episode.transitions[turns]])
-        scores = calibrated = None
-        if result.scores is not None:
-            rewards = calibrator_of(self.calibrator, episode)(np.array(result.scores, dtype=np.float64))  # (T,)
-            scores, calibrated = result.scores[turns], tuple(rewards[turns].tolist())
+    def _breakdown(self, episode: Episode, result: JudgeResult) -> RewardBreakdown:
+        env_rewards = [float(turn.reward) for turn in episode.transitions]
+        calibrated = self.calibrate(episode, result)
         return RewardBreakdown(
-            env_rewards=env_rewards,
-            scores=scores,
-            calibrated=calibrated,
+            env_rewards=tuple(env_rewards),
+            scores=result.scores,
+            calibrated=None if calibrated is None else tuple(calibrated),
             step_rewards=mix(env_rewards, calibrated, self.w_env, self.w_hindsight),
             status=result.status,
-            judge=self._judgement(result),
+            judge=self.judgement(result),
         )
-
-    def _judgement(self, result: JudgeResult) -> dict[str, Any]:
-        """Return who judged, at what cost, and what was said besides the scores."""
-        judgement = {"name": self.judge.name, **{name: getattr(result, name) for name in COSTS}}
-        if result.belief is not None:
-            judgement["belief"] = result.belief
-        if result.message:
-            judgement["message"] = result.message
-        if result.reasons:
-            judgement["reasons"] = list(result.reasons)
-        if result.disagreement:
-            judgement["disagreement"] = list(result.disagreement)
-        return judgement
 
 
 def ask(judge: Judge, episodes: Sequence[Episode]) -> list[JudgeResult]:
-    """Return one valid result per episode, whatever the judge does.
+    """Return one valid result per episode, whatever the judge does; nobody is asked about no episodes.
 
     A ``JudgeError``, or too many or too few results, make every episode an "error"; scores that break a judge's promise make
     theirs "unparsable".
     """
+    if not episodes:
+        return []
     try:
         results = list(judge.judge(episodes))
     except JudgeError as error:

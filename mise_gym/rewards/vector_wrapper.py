@@ -108,14 +108,13 @@ class MISERewardVectorWrapper(
         self._turn_over(acted, observations, entries)
         turns = dict(zip(acted, self._delivery.pay(list(acted.values())), strict=True))
         rewards = np.array(env_rewards, dtype=np.float64)
-        for index, turn in turns.items():
-            rewards[index] = turn.reward
+        rewards[list(turns)] = [turn.reward for turn in turns.values()]
         self._tell(turns, infos)
         return observations, rewards, terminations, truncations, infos
 
     def _tell(self, turns: Mapping[int, TurnReward], infos: dict[str, Any]) -> None:
         """Write what was paid to where the ``info`` of each turn is."""
-        env, hindsight, told = np.zeros(self.num_envs), np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
+        env, hindsight, told = [0.0] * self.num_envs, [0.0] * self.num_envs, [False] * self.num_envs
         for index, turn in turns.items():
             if turn.mise is not None and self._autoreset_mode == AutoresetMode.SAME_STEP:
                 self._add_info(infos["final_info"], turn.info(), index)
@@ -123,8 +122,9 @@ class MISERewardVectorWrapper(
             env[index], hindsight[index], told[index] = turn.env, turn.hindsight, True
             if turn.mise is not None:
                 self._add_info(infos, {"mise": turn.mise}, index)
-        if told.any():
-            infos |= {"reward/env": env, "_reward/env": told, "reward/hindsight": hindsight, "_reward/hindsight": told.copy()}
+        if any(told):
+            infos |= {"reward/env": np.array(env), "_reward/env": np.array(told)}
+            infos |= {"reward/hindsight": np.array(hindsight), "_reward/hindsight": np.array(told)}
 
     def _turn_over(self, acted: Mapping[int, TrackedEpisode], observations: Texts, entries: Entries) -> None:
         """Start the episodes whose first observation has come, and forget those that have ended."""

@@ -21,8 +21,8 @@ class MISERewardWrapper(PaysInHindsight, gym.Wrapper[str, str, str, str], gym.ut
 
     Every step's ``info`` has ``reward/env`` (the environment's own reward) and ``reward/hindsight`` (the hindsight part of the
     returned reward). The last step of an episode has ``info["mise"]`` too: ``step_rewards``, ``scores``, ``env_rewards`` and
-    ``calibrated`` with one entry per turn, ``status``, and ``judge`` (name, calls, tokens, seconds, and reasons where it gives
-    any). Where the judge failed, ``scores`` and ``calibrated`` are empty.
+    ``calibrated`` with one entry per turn, ``w_hindsight``, ``status``, and ``judge`` (name, calls, tokens, seconds, and reasons
+    where it gives any). Where the judge failed, ``scores`` and ``calibrated`` are empty.
 
     The outcome R that the calibrator learns from is ``info["progress"]`` of the last step. An environment without it is taken
     to pay its progress as reward: R is then the sum of its rewards, limited to [0, 1]. The goal is ``info["task"]`` where

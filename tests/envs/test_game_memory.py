@@ -128,6 +128,15 @@ def test_a_game_that_was_forgotten_meanwhile_is_not_grown(game: Path) -> None:
     assert memory.root.children == {}
 
 
+def test_several_environments_of_one_story_get_their_interpreters_back(game: Path) -> None:
+    pool = InterpreterPool(2)
+    stories = [pool.take(game) for _ in range(3)]
+    for story in stories:
+        pool.give_back(story)
+
+    assert [pool.take(game), pool.take(game)] == [stories[2], stories[1]]
+
+
 def test_an_idle_interpreter_of_a_file_that_changed_is_not_used(game: Path, tmp_path: Path) -> None:
     copy = tmp_path / "game.z8"
     copy.write_bytes(game.read_bytes())

@@ -1,5 +1,6 @@
 """The callback of Stable-Baselines3: the numbers in the rollout buffer are those of a slow and obvious computation."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,12 @@ from stable_baselines3.common.vec_env import VecNormalize
 from mise_gym.envs.wrappers import AdmissibleIndexAction, HashedText
 from mise_gym.errors import ConfigError
 from mise_gym.integrations.sb3 import HindsightRewardCallback
-from mise_gym.rewards import MISERewardWrapper
+from mise_gym.rewards import JudgeResult, JudgeStatus, MISERewardWrapper
+from mise_gym.types import Episode
 from tests.corridor import CORRIDOR_ID
 
 GAMMA, LAMBDA, NUM_ENVS, N_STEPS = 0.9, 0.8, 2, 17
+W_ENV, W_HINDSIGHT = 2.0, 0.5
 TextEnv = gym.Env[Any, Any]
 
 
@@ -35,7 +38,9 @@ def corridor(max_turns: int = 6) -> TextEnv:
 
 def judged_corridor(delivery: str = "info") -> TextEnv:
     return numbers(
-        MISERewardWrapper(corridor(), judge="heuristic", calibrator="identity", w_env=2.0, w_hindsight=0.5, delivery=delivery)
+        MISERewardWrapper(
+            corridor(), judge="heuristic", calibrator="identity", w_env=W_ENV, w_hindsight=W_HINDSIGHT, delivery=delivery
+        )
     )
 
 
@@ -48,8 +53,8 @@ class Story:
     dones: list[bool] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
     """Discounted value of the last observation where a time limit cut an episode, otherwise 0."""
-    hindsight: list[list[float]] = field(default_factory=list)
-    """The judge's rewards of a whole episode on its last turn, otherwise nothing."""
+    judged: list[dict[str, Any]] = field(default_factory=list)
+    """``info["mise"]`` on the last turn of an episode, otherwise nothing."""
     added: list[float] = field(default_factory=list)
     """By how much the judge's rewards of an episode exceed the environment's, for every episode that ended."""
     last_value: float = 0.0
@@ -74,7 +79,7 @@ class Witness(BaseCallback):
             story.values.append(float(self.locals["values"][env]))
             story.dones.append(bool(self.locals["dones"][env]))
             story.timeouts.append(GAMMA * self.value(info["terminal_observation"]) if info["TimeLimit.truncated"] else 0.0)
-            story.hindsight.append(info["mise"]["step_rewards"] if story.dones[-1] else [])
+            story.judged.append(info["mise"] if story.dones[-1] else {})
             if story.dones[-1]:
                 story.added.append(sum(info["mise"]["step_rewards"]) - sum(info["mise"]["env_rewards"]))
         return True
@@ -91,13 +96,20 @@ class Witness(BaseCallback):
             return float(self.model.policy.predict_values(torch.as_tensor(observation)[None]))
 
 
-def slow_rewards(story: Story) -> list[float]:
-    """What was paid, but the judge's rewards for the turns of episodes that ended, and the value after a timeout on top."""
-    rewards = list(story.paid)
-    for row, hindsight in enumerate(story.hindsight):
-        for turns_before_the_end, reward in enumerate(reversed(hindsight)):
-            if row - turns_before_the_end >= 0:
-                rewards[row - turns_before_the_end] = reward
+def by_row(story: Story, part: str, weight: float) -> dict[int, float]:
+    """``weight`` times a part of ``info["mise"]``, for the rows that hold the turns of episodes that ended."""
+    parts = {}
+    for row, mise in enumerate(story.judged):
+        for turns_before_the_end, amount in enumerate(reversed(mise.get(part, []))):
+            parts[row - turns_before_the_end] = weight * amount
+    return parts
+
+
+def slow_rewards(story: Story, credit: str) -> list[float]:
+    """What was paid, but in episodes that ended the weighted parts of the reward, and the value after a timeout on top."""
+    env = by_row(story, "env_rewards", W_ENV)
+    hindsight = by_row(story, "calibrated", W_HINDSIGHT if credit == "return" else 0.0)
+    rewards = [env.get(row, paid) + hindsight.get(row, 0.0) for row, paid in enumerate(story.paid)]
     return [reward + timeout for reward, timeout in zip(rewards, story.timeouts, strict=True)]
 
 
@@ -113,37 +125,69 @@ def slow_advantage(story: Story, rewards: list[float], row: int) -> float:
     return total
 
 
-@pytest.fixture(scope="module")
-def stories() -> list[Story]:
+def stories_of(callback: HindsightRewardCallback) -> list[Story]:
     """Both environments in three rollouts of PPO, with a judge."""
     witness = Witness()
     venv = make_vec_env(judged_corridor, n_envs=NUM_ENVS, seed=1)
     settings = {"n_steps": N_STEPS, "batch_size": NUM_ENVS * N_STEPS, "n_epochs": 1, "gamma": GAMMA, "gae_lambda": LAMBDA}
-    PPO("MlpPolicy", venv, seed=1, device="cpu", **settings).learn(
-        3 * N_STEPS * NUM_ENVS, callback=[HindsightRewardCallback(), witness]
-    )
+    PPO("MlpPolicy", venv, seed=1, device="cpu", **settings).learn(3 * N_STEPS * NUM_ENVS, callback=[callback, witness])
     return [story for rollout in witness.rollouts for story in rollout]
 
 
-def test_the_rollouts_hold_wins_timeouts_and_episodes_cut_by_both_borders(stories: list[Story]) -> None:
-    ends = [(story, row) for story in stories for row in range(N_STEPS) if story.dones[row]]
+@pytest.fixture(scope="module")
+def stories() -> list[Story]:
+    """With hindsight rewards that are added to returns."""
+    return stories_of(HindsightRewardCallback("return"))
 
-    assert {bool(story.timeouts[row]) for story, row in ends} == {True, False}
-    assert any(len(story.hindsight[row]) > row + 1 for story, row in ends)
-    assert any(not story.dones[-1] for story in stories)
+
+@pytest.fixture(scope="module")
+def credited() -> list[Story]:
+    """With hindsight rewards as credit of their own turn."""
+    return stories_of(HindsightRewardCallback("turn"))
+
+
+def test_the_rollouts_hold_wins_timeouts_and_episodes_cut_by_both_borders(stories: list[Story], credited: list[Story]) -> None:
+    for some in (stories, credited):
+        ends = [(story, row) for story in some for row in range(N_STEPS) if story.dones[row]]
+
+        assert {bool(story.timeouts[row]) for story, row in ends} == {True, False}
+        assert any(len(story.judged[row]["scores"]) > row + 1 for story, row in ends)
+        assert any(not story.dones[-1] for story in some)
 
 
 def test_the_rewards_in_the_buffer_are_those_of_the_judge(stories: list[Story]) -> None:
     for story in stories:
-        np.testing.assert_allclose(story.buffer["rewards"], slow_rewards(story), atol=1e-5)
+        np.testing.assert_allclose(story.buffer["rewards"], slow_rewards(story, "return"), atol=1e-5)
 
 
 def test_advantages_and_returns_follow_from_the_new_rewards(stories: list[Story]) -> None:
     for story in stories:
-        slow = [slow_advantage(story, slow_rewards(story), row) for row in range(N_STEPS)]
+        slow = [slow_advantage(story, slow_rewards(story, "return"), row) for row in range(N_STEPS)]
 
         np.testing.assert_allclose(story.buffer["advantages"], slow, atol=1e-5)
         np.testing.assert_allclose(story.buffer["returns"], np.add(slow, story.values), atol=1e-5)
+
+
+def test_as_credit_hindsight_is_added_to_the_advantage_of_its_turn_and_to_nothing_else(credited: list[Story]) -> None:
+    for story in credited:
+        rewards = slow_rewards(story, "turn")
+        slow = [slow_advantage(story, rewards, row) for row in range(N_STEPS)]
+        credit = by_row(story, "calibrated", W_HINDSIGHT)
+
+        np.testing.assert_allclose(story.buffer["rewards"], rewards, atol=1e-5)
+        np.testing.assert_allclose(story.buffer["returns"], np.add(slow, story.values), atol=1e-5)
+        np.testing.assert_allclose(
+            story.buffer["advantages"], [slow[row] + credit.get(row, 0.0) for row in range(N_STEPS)], atol=1e-5
+        )
+
+
+def test_credit_is_that_of_the_turn_unless_asked_otherwise(credited: list[Story]) -> None:
+    assert [story.buffer for story in stories_of(HindsightRewardCallback())] == [story.buffer for story in credited]
+
+
+def test_an_unknown_credit_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"credit='token' is unknown\. Give one of turn, return\."):
+        HindsightRewardCallback("token")
 
 
 def test_the_share_of_turns_that_went_without_a_judge_is_logged(stories: list[Story]) -> None:
@@ -176,18 +220,16 @@ class Copies(BaseCallback):
         super().__init__()
         self.buffers: list[Any] = []
         self.dones: list[np.ndarray] = []
-        self.hindsight: list[list[tuple[int, int, list[float]]]] = []
-        """Of every episode that ended in a rollout: environment, last row, what the judge added to its turns."""
+        self.ended: list[list[tuple[int, int, dict[str, Any]]]] = []
+        """Of every episode that ended in a rollout: environment, last row, ``info["mise"]``."""
 
     def _on_rollout_start(self) -> None:
-        self.hindsight.append([])
+        self.ended.append([])
 
     def _on_step(self) -> bool:
         for env, info in enumerate(self.locals["infos"]):
             if self.locals["dones"][env]:
-                mise = info["mise"]
-                added = np.subtract(mise["step_rewards"], mise["env_rewards"]).tolist()
-                self.hindsight[-1].append((env, self.model.rollout_buffer.pos, added))
+                self.ended[-1].append((env, self.model.rollout_buffer.pos, info["mise"]))
         return True
 
     def _on_rollout_end(self) -> None:
@@ -196,26 +238,52 @@ class Copies(BaseCallback):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("credit", ["turn", "return"])
 @pytest.mark.parametrize(
     ("algorithm", "policy"), [(MaskablePPO, "MlpPolicy"), (RecurrentPPO, "MlpLstmPolicy"), (TRPO, "MlpPolicy")]
 )
-def test_the_buffers_of_sb3_contrib_hold_what_they_would_with_these_rewards_from_the_start(algorithm: Any, policy: str) -> None:
+def test_the_buffers_of_sb3_contrib_hold_what_they_would_with_these_rewards_from_the_start(
+    algorithm: Any, policy: str, credit: Any
+) -> None:
     before, after = Copies(), Copies()
     venv = make_vec_env(judged_corridor, n_envs=NUM_ENVS, seed=1)
     settings = {"n_steps": N_STEPS, "batch_size": NUM_ENVS * N_STEPS, "gamma": GAMMA, "gae_lambda": LAMBDA}
     algorithm(policy, venv, seed=1, device="cpu", **settings).learn(
-        3 * N_STEPS * NUM_ENVS, callback=[before, HindsightRewardCallback(), after]
+        3 * N_STEPS * NUM_ENVS, callback=[before, HindsightRewardCallback(credit), after]
     )
 
-    for old, new, dones, ended in zip(before.buffers, after.buffers, after.dones, after.hindsight, strict=True):
+    for old, new, dones, ended in zip(before.buffers, after.buffers, after.dones, after.ended, strict=True):
         last_values = torch.as_tensor((old.advantages[-1] - old.rewards[-1] + old.values[-1]) / GAMMA)
-        for env, last, added in ended:
-            for turns_before_the_end, reward in enumerate(reversed(added[-last - 1 :])):
-                old.rewards[last - turns_before_the_end, env] += reward
+        hindsight = np.zeros_like(old.rewards)
+        for env, last, mise in ended:
+            first = max(0, last + 1 - len(mise["scores"]))
+            inside = slice(first - last - 1, None)
+            old.rewards[first : last + 1, env] += (W_ENV - 1) * np.array(mise["env_rewards"][inside])
+            hindsight[first : last + 1, env] = W_HINDSIGHT * np.array(mise["calibrated"][inside])
+        old.rewards += hindsight * (credit == "return")
         old.compute_returns_and_advantage(last_values, dones)
+        old.advantages += hindsight * (credit == "turn")
         np.testing.assert_allclose(new.rewards, old.rewards, atol=1e-5)
-        np.testing.assert_allclose(new.advantages, old.advantages, atol=1e-5)
         np.testing.assert_allclose(new.returns, old.returns, atol=1e-5)
+        np.testing.assert_allclose(new.advantages, old.advantages, atol=1e-5)
+
+
+class Silent:
+    name = "silent"
+
+    def judge(self, episodes: Sequence[Episode]) -> list[JudgeResult]:
+        return [JudgeResult(status=JudgeStatus.TIMEOUT) for _ in episodes]
+
+
+@pytest.mark.parametrize("credit", ["turn", "return"])
+def test_an_episode_without_scores_keeps_the_environment_s_reward(credit: Any) -> None:
+    before, after = Copies(), Copies()
+    env = numbers(MISERewardWrapper(corridor(), judge=Silent(), delivery="info"))
+    model = PPO("MlpPolicy", env, n_steps=N_STEPS, batch_size=N_STEPS, seed=1, device="cpu")
+    model.learn(N_STEPS, callback=[before, HindsightRewardCallback(credit), after])
+
+    for name in ("rewards", "returns", "advantages"):
+        assert getattr(before.buffers[0], name).tolist() == getattr(after.buffers[0], name).tolist()
 
 
 def test_a_buffer_with_advantages_of_its_own_kind_is_refused() -> None:

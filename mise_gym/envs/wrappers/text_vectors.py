@@ -40,11 +40,10 @@ def hash_text(text: str, size: int, ngrams: int = 2) -> FloatVector:
         True
     """
     words = _WORD.findall(text.casefold())
-    vector = np.zeros(size, dtype=np.float32)
-    for length in range(1, ngrams + 1):
-        for start in range(len(words) - length + 1):
-            code = zlib.crc32(" ".join(words[start : start + length]).encode("utf-8", "surrogatepass"))
-            vector[(code >> 1) % size] += 1.0 if code & 1 else -1.0
+    spans = [(start, start + length) for length in range(1, ngrams + 1) for start in range(len(words) - length + 1)]
+    grams = [" ".join(words[start:end]) for start, end in spans]
+    codes = np.array([zlib.crc32(gram.encode("utf-8", "surrogatepass")) for gram in grams], dtype=np.int64)
+    vector = np.bincount((codes >> 1) % size, weights=2 * (codes & 1) - 1, minlength=size).astype(np.float32)
     norm = float(np.linalg.norm(vector))
     return vector / np.float32(norm) if norm > 0 else vector
 

@@ -30,7 +30,8 @@ class OutcomeCalibrator(WindowedCalibrator):
     Args:
         window: Number of recent episodes to learn from. 1 forgets everything; a long window is stable but slow to follow the
             policy.
-        bins: Largest number of bins. 1 cannot tell scores apart.
+        bins: Largest number of bins. 1 cannot tell scores apart. A bin is too wide for what is rarer than its share of the turns:
+            with 10, the one turn in twenty that matters is paid about half of what it is worth. 30, or ``isotonic``, pays it.
         shrinkage: k at least this many episodes. 0 trusts the data at once; a large value keeps the reward near 0 for long.
 
     Raises:

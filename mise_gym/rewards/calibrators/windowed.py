@@ -50,28 +50,23 @@ class History:
         return list(zip(np.split(self.scores, ends), self.outcomes.tolist(), strict=False))  # split gives one part of nothing
 
     @property
+    def says_something(self) -> bool:
+        """Whether there are different outcomes and different scores."""
+        return len(self.outcomes) > 0 and bool(np.ptp(self.outcomes) > 0 and np.ptp(self.scores) > 0)
+
+    @property
     def spread(self) -> float:
-        """The standard deviation of R over episodes, sd(R)."""
-        return float(self.outcomes.std())
+        """The standard deviation of R over episodes, sd(R); 0 without any."""
+        return float(self.outcomes.std()) if len(self.outcomes) else 0.0
 
     @property
     def mean(self) -> float:
-        """The mean of R over turns, E[R]."""
-        return float(self.lengths @ self.outcomes / self.lengths.sum())
-
-
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    reward: Curve
-    mean: float
-    spread: float
+        """The mean of R over turns, E[R]; 0.5 without any."""
+        return float(self.lengths @ self.outcomes / self.lengths.sum()) if len(self.outcomes) else 0.5
 
 
 def _nothing(scores: FloatArray) -> FloatArray:
     return np.zeros(scores.shape)
-
-
-_IGNORANT = _Fitted(_nothing, mean=0.5, spread=0.0)
 
 
 class WindowedCalibrator(ABC):
@@ -97,16 +92,15 @@ class WindowedCalibrator(ABC):
         self.shrinkage = shrinkage
         self.window = window
         self._history = History.of([])
-        self._fitted: _Fitted | None = _IGNORANT
+        self._fitted: Curve | None = None
 
     def __call__(self, scores: FloatArray) -> FloatArray:
         """Return c(s) of every score. Shape ``(T,)`` -> ``(T,)``."""
-        return self._fit().reward(scores)
+        return self._fit()(scores)
 
     def beliefs(self, scores: FloatArray) -> FloatArray:
         """Return E[R | s], the calibrated belief in success, in [0, 1]; 0.5 before any data. Shape ``(T,)`` -> ``(T,)``."""
-        fitted = self._fit()
-        return np.clip(fitted.mean + fitted.spread * fitted.reward(scores), 0.0, 1.0)
+        return np.clip(self._history.mean + self._history.spread * self(scores), 0.0, 1.0)
 
     def update(self, scores: Sequence[float], outcome: float) -> None:
         """Remember one training episode: its scores, shape ``(T,)``, and its outcome R in [0, 1]."""
@@ -132,15 +126,13 @@ class WindowedCalibrator(ABC):
                 f"it has the keys {sorted(state)!r}. Load the state of the calibrator that the run used."
             ) from error
         self._history = History.of(episodes[-self.window :])
-        self._fitted = None if episodes else _IGNORANT
+        self._fitted = None
 
     @abstractmethod
     def _curve(self, history: History) -> Curve:
         """Return c, learnt from episodes with different outcomes and different scores."""
 
-    def _fit(self) -> _Fitted:
+    def _fit(self) -> Curve:
         if self._fitted is None:
-            history, spread = self._history, self._history.spread
-            says_something = spread > 0 and bool(np.ptp(history.scores) > 0)
-            self._fitted = _Fitted(self._curve(history) if says_something else _nothing, history.mean, spread)
+            self._fitted = self._curve(self._history) if self._history.says_something else _nothing
         return self._fitted
