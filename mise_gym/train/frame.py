@@ -20,11 +20,12 @@ THINKING_INSTRUCTION: Final = (
 )
 COMMAND_INSTRUCTION: Final = "Answer each message with the next command, and with nothing else."
 """Opens a conversation without thoughts; plain text has no instruction, as the warm start shows what to do."""
-WHOLE_ATTEMPT: Final = "the whole attempt"
+WHOLE_ATTEMPT: Final = "the whole attempt was"
+"""Ends in a word and not, as the lines of the turns, in a colon: a small model tells the two kinds of question apart by it."""
 HINDSIGHT_QUESTION: Final = (
     "\n\nThe attempt is over. Looking back, was each action good or bad? Answer with a line for each, which "
     "repeats the action and the beginning of what came back, like this: look : A dark room. : good\n"
-    f"Then say in a last line whether the task was done, like this: {WHOLE_ATTEMPT} : good"
+    f"Then say in a last line whether the task was done, like this: {WHOLE_ATTEMPT} good"
 )
 
 TODAY: Final = {f"%{letter}": datetime(2025, 1, 1, tzinfo=UTC).strftime(f"%{letter}") for letter in "aAbBdFHIjmMpSyY"}

@@ -3,7 +3,7 @@
 One episode reads::
 
     <bos> TASK OBSERVATION_0 > ACTION_0 newline OBSERVATION_1 > ACTION_1 newline ...
-    Hindsight: ACTION_0 : OBSERVATION_1 : ? newline ACTION_1 : OBSERVATION_2 : ? newline ... the whole attempt : ?
+    Hindsight: ACTION_0 : OBSERVATION_1 : ? newline ACTION_1 : OBSERVATION_2 : ? newline ... the whole attempt was ?
 
 The hindsight questions repeat each action and the beginning of what came back, so that what a turn did stands beside its
 question. With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``;
@@ -158,7 +158,7 @@ class EpisodeText:
             ids += self.encode(" :")
             slots.append(len(ids) - 1)
             ids += self.encode("\n")
-        ids += self.encode(f"{self.frame.before_action}{WHOLE_ATTEMPT} :")
+        ids += self.encode(f"{self.frame.before_action}{WHOLE_ATTEMPT}")
         return Hindsight(ids, [*slots, len(ids) - 1])
 
 

@@ -62,7 +62,7 @@ def conversation(policy: LLMPolicy, episode: Episode, trace: TokenTrace) -> str:
         f"{text.frame.before_action}{turn.action} :{result} :\n"
         for turn, result in zip(episode.transitions, results, strict=True)
     )
-    lines += f"{text.frame.before_action}{WHOLE_ATTEMPT} :"
+    lines += f"{text.frame.before_action}{WHOLE_ATTEMPT}"
     return str(rendered).replace(rendered_date(str(rendered)), "01 Jan 2025") + lines
 
 
@@ -119,7 +119,7 @@ def test_a_slot_stands_behind_each_action_with_what_came_back_and_behind_the_who
     assert [end.rpartition("\n")[2].rpartition("[/INST]")[2].strip() for end in ends] == [
         "take red apple : Done. :",
         "wait : Done. :",
-        "the whole attempt :",
+        "the whole attempt was",
     ]
     assert all(HINDSIGHT_QUESTION in end for end in ends)
 

@@ -75,7 +75,7 @@ def test_a_slot_stands_behind_each_action_with_what_came_back_and_behind_the_who
     assert ends == [
         "\nHindsight:\n take red apple : Taken. Well done. :",
         "\nHindsight:\n take red apple : Taken. Well done. :\n wait : Time passes. :",
-        "\nHindsight:\n take red apple : Taken. Well done. :\n wait : Time passes. :\n the whole attempt :",
+        "\nHindsight:\n take red apple : Taken. Well done. :\n wait : Time passes. :\n the whole attempt was",
     ]
 
 
