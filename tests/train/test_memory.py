@@ -217,6 +217,7 @@ def free_batch(decisions: int) -> Batch:
         decision_steps=torch.zeros(decisions, dtype=torch.long),
         states=Places.of([[0]]),
         slots=Places.of([[0]]),
+        attempts=Places.of([[0]]),
     )
 
 

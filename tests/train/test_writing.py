@@ -15,6 +15,7 @@ from mise_gym.rewards.base import RewardBreakdown
 from mise_gym.train.batch import to_batch, with_hindsight
 from mise_gym.train.decoding import TurnDecoder
 from mise_gym.train.forms import Forms
+from mise_gym.train.frame import WHOLE_ATTEMPT
 from mise_gym.train.metrics import rollout_metrics
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import PPOConfig, PPOLearner
@@ -223,7 +224,7 @@ def test_hindsight_questions_are_about_actions_and_what_they_brought_and_not_abo
         seen = [" ".join(turn.next_observation.split()) for turn in episode.transitions]
         results = [policy.text.decode(policy.text.encode(f" {observation}")[:RESULT_TOKENS]) for observation in seen]
         asked = "".join(f" {turn.action} :{result} :\n" for turn, result in zip(episode.transitions, results, strict=True))
-        assert policy.text.decode(ids) == f"\nHindsight:\n{asked}"
+        assert policy.text.decode(ids) == f"\nHindsight:\n{asked} {WHOLE_ATTEMPT}"
 
 
 def test_the_text_is_kept_with_the_episode_where_it_is_more_than_the_action(speller: Speller) -> None:
