@@ -43,7 +43,7 @@ from mise_gym.train.server import IN_PROCESS
 from mise_gym.train.sharding import whole
 from mise_gym.train.tasks import task_set
 from mise_gym.train.text import corpus
-from mise_gym.train.warm_start import warm_start
+from mise_gym.train.warm_start import WarmStartConfig, warm_start
 from mise_gym.train.writers import Writers, make_writers
 from mise_gym.trajectories import read_episodes, write_episodes
 from mise_gym.types import Episode
@@ -227,10 +227,11 @@ class TrainingRun:
     def _prepare(self, policy: LLMPolicy, episodes: Sequence[Episode]) -> None:
         config = self.config.warm_start
         rng = np.random.default_rng([self.config.seed, WARM_STREAM, 1])
-        updates = self._warm_up("warm start", policy, episodes, rng, config.epochs)
+        updates = self._warm_up("warm start", policy, episodes, rng, config)
         if config.own_episodes:
             own = self._own_episodes(policy)
-            self._warm_up("warm start, second round", policy, [*episodes, *own], rng, config.own_epochs, updates)
+            again = replace(config, epochs=config.own_epochs)
+            self._warm_up("warm start, second round", policy, [*episodes, *own], rng, again, updates)
 
     def _warm_up(
         self,
@@ -238,7 +239,7 @@ class TrainingRun:
         policy: LLMPolicy,
         episodes: Sequence[Episode],
         rng: np.random.Generator,
-        epochs: int,
+        config: WarmStartConfig,
         before: int = 0,
     ) -> int:
         """Do one round of supervised learning; return the number of its updates."""
@@ -252,7 +253,7 @@ class TrainingRun:
                 self.metrics.append("warm_start", before + done, losses)
 
         with bar:
-            return warm_start(policy, episodes, self.config.warm_start, rng, show, epochs)
+            return warm_start(policy, episodes, config, rng, show)
 
     def _own_episodes(self, policy: LLMPolicy) -> list[Episode]:
         """Have the policy play training games, and the expert label its turns."""

@@ -66,7 +66,6 @@ def warm_start(
     config: WarmStartConfig,
     rng: np.random.Generator,
     on_update: Callable[[int, int, dict[str, float]], None],
-    epochs: int | None = None,
 ) -> int:
     """Train the policy in place. Several processes share every batch.
 
@@ -76,14 +75,13 @@ def warm_start(
         config: Epochs and weights.
         rng: Shuffles the batches.
         on_update: Called with the number of updates done, their total, and the losses.
-        epochs: Passes over the episodes; ``None`` is ``config.epochs``.
 
     Returns:
         How many updates there were.
     """
     examples = [_example(policy, episode) for episode in episodes]
     updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
-    total = (config.epochs if epochs is None else epochs) * updates_per_epoch
+    total = config.epochs * updates_per_epoch
     optimizer = torch.optim.AdamW(policy.trained_weights, lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
     for done in range(total):

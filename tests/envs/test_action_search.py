@@ -11,6 +11,7 @@ from mise_gym.envs.game_logic import load_game
 from mise_gym.envs.games import make_game
 from mise_gym.envs.levels import game_family
 from mise_gym.envs.tracker import by_specificity
+from mise_gym.extras import require
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +52,7 @@ def theirs(actions: list[Any], knowledge: Any, inform7: Any) -> list[tuple[str, 
 
 @pytest.mark.parametrize("name", ["basic", "hard", "tw-simple", "tw-coin_collector", "tw-treasure_hunter"])
 def test_the_actions_of_real_games_are_those_that_textworld_finds(name: str) -> None:
-    generator, inform7s = pytest.importorskip("textworld.generator.game"), pytest.importorskip("textworld.generator.inform7")
+    generator, inform7s = require("textworld.generator.game"), require("textworld.generator.inform7")
     game = load_game(make_game(game_family(name, None, None) if name.startswith("tw-") else name, "train", 0))
     inform7, rng = inform7s.Inform7Game(game), np.random.default_rng(0)
     search, progress = ActionSearch(game.kb, inform7), generator.GameProgression(game, track_quests=False)
@@ -65,7 +66,7 @@ def test_the_actions_of_real_games_are_those_that_textworld_finds(name: str) -> 
 
 
 def test_rules_with_subtypes_repeated_and_open_places_find_what_textworld_finds() -> None:
-    logics = pytest.importorskip("textworld.logic")
+    logics = require("textworld.logic")
     logic = logics.GameLogic.parse(WORLD)
     names = {name: SimpleNamespace(name=f"the {name}") for name in "abcdhxyz"}
     constants = {logics.Placeholder("hero", "thing"): logics.Variable("h", "thing")}

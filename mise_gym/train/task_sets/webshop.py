@@ -176,12 +176,13 @@ def shown(page: str, task: str) -> str:
         ...       "Price: $9.5 [SEP] Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now", "a red mug")
         'mug | price: $9.5 | color | red'
     """
-    pieces = page.replace(f"Instruction: [SEP] {task} [SEP] ", "").lower().split(" [SEP] ".lower())
+    pieces = [piece.lower() for piece in page.replace(f"Instruction: [SEP] {task} [SEP] ", "").split(" [SEP] ")]
     if pieces[0].startswith("thank you"):
         return " | ".join([pieces[0], *_behind("options", pieces), *_behind("your score (min 0.0, max 1.0)", pieces)])
     pieces = [piece for piece in pieces if piece not in _FURNITURE and not piece.startswith("page ")]
-    price = next((place for place, piece in enumerate(pieces) if piece.startswith("price: ")), 0)
-    return " | ".join(pieces[max(price - 1, 0) : price + 1] + pieces[: max(price - 1, 0)] + pieces[price + 1 :]) or "search"
+    price = next((place for place, piece in enumerate(pieces) if piece.startswith("price: ")), 1)
+    title = price - 1
+    return " | ".join(pieces[title : price + 1] + pieces[:title] + pieces[price + 1 :]) or "search"
 
 
 def _behind(label: str, pieces: Sequence[str]) -> list[str]:
