@@ -126,7 +126,7 @@ def outcomes(judged: Sequence[Judged], links: Mapping[int, str]) -> str:
                 clip_on=False,
             )
             rings.set_urls([links[int(index)] for index in np.flatnonzero(linked)])
-        axes.set(xlabel="mean score of the episode", ylabel="outcome R", xlim=(0, 1), ylim=(-0.03, 1.03))
+        axes.set(xlabel="belief about an episode", ylabel="outcome R", xlim=(0, 1), ylim=(-0.03, 1.03))
         _legend(axes)
 
     return _svg(draw, size=(5.2, 4.4))
