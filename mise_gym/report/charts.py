@@ -97,7 +97,7 @@ def reliability(sets: Mapping[str, Beliefs]) -> str:
 
 
 def outcomes(judged: Sequence[Judged], links: Mapping[int, str]) -> str:
-    """Draw every episode as a dot: its outcome against its mean score; dots with a link lead to their transcripts.
+    """Draw every episode as a dot: its outcome against the belief about it; dots with a link lead to their transcripts.
 
     Args:
         judged: Episodes with scores.
