@@ -1,6 +1,7 @@
 """Running a suite: a process per run, so many at a time, warm starts first; runs that are finished are only read."""
 
 import multiprocessing
+import os
 import shutil
 import signal
 import threading
@@ -127,9 +128,18 @@ def _stopping_what_runs() -> Iterator[list[_Worker]]:
             worker.process.join()
 
 
+def _end_with_the_suite() -> None:
+    """End this process when the one that started it has ended, however that came about."""
+    suite = multiprocessing.parent_process()
+    if suite is not None:
+        suite.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _work(job: Job, line: Connection) -> None:
     """Do a run; leave Ctrl-C to the process that started this one, and let bars do without a lock that outlives this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_suite, daemon=True).start()
     require("tqdm").tqdm.set_lock(threading.RLock())
     try:
         do_job(job)

@@ -156,6 +156,17 @@ def test_ctrl_c_stops_every_process_and_the_same_command_goes_on(tmp_path: Path)
     assert main(words(tmp_path / "runs")) == 0
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_runs_end_with_a_suite_that_is_killed(tmp_path: Path, how: signal.Signals) -> None:
+    with a_suite_that_runs(tmp_path / "runs") as process:
+        children = multiprocessing_children(process.pid)
+        process.send_signal(how)
+        process.communicate(timeout=120)
+
+    assert children
+    assert wait_for(lambda: not any(is_running(child) for child in children))
+
+
 def test_a_run_that_is_killed_is_explained(tmp_path: Path) -> None:
     with a_suite_that_runs(tmp_path / "runs") as process:
         for child in multiprocessing_children(process.pid):
