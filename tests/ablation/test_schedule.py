@@ -165,6 +165,7 @@ def test_runs_end_with_a_suite_that_is_killed(tmp_path: Path, how: signal.Signal
 
     assert children
     assert wait_for(lambda: not any(is_running(child) for child in children))
+    assert not (run_folder(tmp_path / "runs", "sft") / "summary.json").exists()  # ended, and not just at its end
 
 
 def test_a_run_that_is_killed_is_explained(tmp_path: Path) -> None:
