@@ -231,7 +231,9 @@ class TrainingRun:
         if config.own_episodes:
             own = self._own_episodes(policy)
             again = replace(config, epochs=config.own_epochs)
-            self._warm_up("warm start, second round", policy, [*episodes, *own], rng, again, updates)
+            is_for_all = config.own_teach == "everything"
+            taught, judged = ([*episodes, *own], []) if is_for_all else (episodes, own)
+            self._warm_up("warm start, second round", policy, taught, rng, again, updates, judged)
 
     def _warm_up(
         self,
@@ -241,6 +243,7 @@ class TrainingRun:
         rng: np.random.Generator,
         config: WarmStartConfig,
         before: int = 0,
+        only_judged: Sequence[Episode] = (),
     ) -> int:
         """Do one round of supervised learning; return the number of its updates."""
         bar = self._bar(title, 0)
@@ -253,7 +256,7 @@ class TrainingRun:
                 self.metrics.append("warm_start", before + done, losses)
 
         with bar:
-            return warm_start(policy, episodes, config, rng, show)
+            return warm_start(policy, episodes, config, rng, show, only_judged)
 
     def _own_episodes(self, policy: LLMPolicy) -> list[Episode]:
         """Have the policy play training games, and the expert label its turns."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,6 +35,9 @@ class WarmStartConfig:
     random ones, and a judge has to have seen them."""
     own_epochs: int = 2
     """Passes over all episodes, its own among them, in that round."""
+    own_teach: Literal["everything", "judging"] = "everything"
+    """What its own episodes are for: the same as the others, or only judging turns. Then acting stays what the expert taught, and
+    whether an attempt as a whole will do is left to r^C, which needs no labels."""
     learning_rate: float = 3e-3
     """Peak of a linear warm-up and cosine decay."""
     batch_episodes: int = 8
@@ -45,7 +49,8 @@ class WarmStartConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_ranges("warm_start", self, *(field.name for field in fields(self)))
+        numbers = [field.name for field in fields(self) if not isinstance(getattr(self, field.name), str)]
+        check_ranges("warm_start", self, *numbers)
         check_ranges("warm_start", self, "max_mistake_rate", most=1)
         check_ranges("warm_start", self, "batch_episodes", least=1)
 
@@ -59,6 +64,10 @@ class _Example:
     slots: list[int]
     labels: list[float]
 
+    def only_judged(self) -> "_Example":
+        """Leave out what there is to imitate, and the slot of the outcome."""
+        return _Example(self.ids, [], self.slots[:-1], self.labels[:-1])
+
 
 def warm_start(
     policy: LLMPolicy,
@@ -66,6 +75,7 @@ def warm_start(
     config: WarmStartConfig,
     rng: np.random.Generator,
     on_update: Callable[[int, int, dict[str, float]], None],
+    only_judged: Sequence[Episode] = (),
 ) -> int:
     """Train the policy in place. Several processes share every batch.
 
@@ -75,11 +85,13 @@ def warm_start(
         config: Epochs and weights.
         rng: Shuffles the batches.
         on_update: Called with the number of updates done, their total, and the losses.
+        only_judged: More labelled episodes: only their turns' labels are learnt, no acting and no outcome.
 
     Returns:
         How many updates there were.
     """
     examples = [_example(policy, episode) for episode in episodes]
+    examples += [_example(policy, episode).only_judged() for episode in only_judged]
     updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
     total = config.epochs * updates_per_epoch
     optimizer = torch.optim.AdamW(policy.trained_weights, lr=config.learning_rate, weight_decay=0.01)
