@@ -235,7 +235,7 @@ class TrainingRun:
             taught, judged = ([*episodes, *own], []) if is_for_all else (episodes, own)
             self._warm_up("warm start, second round", policy, taught, rng, again, updates, judged)
 
-    def _warm_up(
+    def _warm_up(  # noqa: PLR0913  # what is taught to whom, and how it is shown
         self,
         title: str,
         policy: LLMPolicy,
