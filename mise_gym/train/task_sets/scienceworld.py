@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import translate
 from itertools import chain, zip_longest
 from typing import Any, Final, Literal
 
@@ -27,8 +28,17 @@ class ScienceWorldConfig:
     """Their names; the trainer takes their variations in turn."""
     simplifications: tuple[str, ...] = ("easy",)
     """As in ``mise/ScienceWorld-v0``."""
-    verbs: tuple[str, ...] = ("focus on", "go to", "inventory", "look around", "move", "pick up", "teleport to")
-    """Only admissible commands that begin so are offered to the policy; none means all, which are up to 3,000 per turn."""
+    commands: tuple[str, ...] = (
+        "focus on *",
+        "go to *",
+        "inventory",
+        "look around",
+        "move * to * box",
+        "pick up *",
+        "teleport to *",
+    )
+    """Only admissible commands of these forms, in which * stands for any words, are offered to the policy; none means all, which
+    are up to 3,000 per turn."""
 
     def __post_init__(self) -> None:
         """Check the names."""
@@ -115,10 +125,10 @@ class ScienceTasks(TaskSet):
         return OfferedCommands(env, self._offered)
 
     def _offered(self, commands: Sequence[str], _task: str) -> list[str]:
-        """Return the commands with the chosen verbs; where the simulator asks which of several things is meant, its numbers."""
-        verbs = self.config.scienceworld.verbs
-        chosen = [command for command in commands if not verbs or command.startswith(verbs)]
-        return chosen or list(commands)
+        """Return the commands of the chosen forms; where the simulator asks which of several things is meant, its numbers."""
+        forms = self.config.scienceworld.commands
+        is_chosen = re.compile("|".join(map(translate, forms))).match if forms else bool
+        return [command for command in commands if is_chosen(command)] or list(commands)
 
     def _options(self, split: Split, count: int) -> list[dict[str, Any]]:
         tasks = [find_task(name) for name in self.config.scienceworld.tasks]
