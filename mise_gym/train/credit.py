@@ -74,7 +74,7 @@ class Credit:
 
     advantages: list[FloatArray]
     value_targets: list[FloatArray]
-    """What a critic is to learn."""
+    """What a critic is to learn: the return from each step on, and the step's own credit. Shape of each ``(T, 2)``."""
 
 
 def critic_credit(
@@ -90,18 +90,19 @@ def critic_credit(
 
     Args:
         rewards: Of each episode's steps. Shape of each ``(T,)``.
-        values: The critic's. Shape of each ``(T,)``.
-        known: Credit that a step has for itself, whatever came before and after; added to its advantage. Shape of each ``(T,)``.
+        values: The critic's. Shape of each ``(T, 2)``.
+        known: Credit that a step has for itself, whatever came before and after; what exceeds the critic's prediction is added to
+            its advantage. Shape of each ``(T,)``.
         steps: The steps of each episode.
         gamma: Discount per turn.
         gae_lambda: As for ``gae``.
     """
-    pairs = [
-        gae(reward, value, gamma=each.discounts(gamma), gae_lambda=gae_lambda)
-        for reward, value, each in zip(rewards, values, steps, strict=True)
-    ]
-    advantages = [advantage + own for (advantage, _), own in zip(pairs, known, strict=True)]
-    return Credit(normalise(advantages), [targets for _, targets in pairs])
+    advantages, value_targets = [], []
+    for reward, value, own, each in zip(rewards, values, known, steps, strict=True):
+        advantage, returns = gae(reward, value[:, 0], gamma=each.discounts(gamma), gae_lambda=gae_lambda)
+        advantages.append(advantage + own - value[:, 1])
+        value_targets.append(np.stack([returns, own], -1))
+    return Credit(normalise(advantages), value_targets)
 
 
 def group_credit(
@@ -119,16 +120,17 @@ def group_credit(
     returns = [returns_to_go(reward, gamma=gamma) for reward in rewards]
     groups = [returns[start : start + group_size] for start in range(0, len(returns), group_size)]
     advantages = [advantage for group in groups for advantage in group_advantages(group, baseline)]
-    return Credit([advantage + own for advantage, own in zip(advantages, known, strict=True)], returns)
+    value_targets = [np.stack(pair, -1) for pair in zip(returns, known, strict=True)]
+    return Credit([advantage + own for advantage, own in zip(advantages, known, strict=True)], value_targets)
 
 
 def explained_variance(values: Sequence[FloatArray], value_targets: Sequence[FloatArray]) -> float:
     """Return how much of the returns' variance the critic foresaw: 1 is all, 0 none, below 0 it misleads; 0 if there is none.
 
     Args:
-        values: The critic's. Shape of each ``(T,)``.
-        value_targets: What it is trained on. Shape of each ``(T,)``.
+        values: The critic's. Shape of each ``(T, 2)``.
+        value_targets: What it is trained on. Shape of each ``(T, 2)``.
     """
-    targets = np.concatenate(value_targets)
+    targets = np.concatenate(value_targets)[:, 0]
     spread = float(targets.var())
-    return 1 - float((targets - np.concatenate(values)).var()) / spread if spread > 1e-12 else 0.0
+    return 1 - float((targets - np.concatenate(values)[:, 0]).var()) / spread if spread > 1e-12 else 0.0

@@ -1,4 +1,4 @@
-"""The critic: predicts the return from the features of the policy's trunk, and teaches the trunk nothing."""
+"""The critic: predicts, from the features of the policy's trunk, what a state will bring, and teaches the trunk nothing."""
 
 from typing import Literal
 
@@ -22,7 +22,7 @@ class Critic(nn.Module):
         super().__init__()
         self.trunk = CriticTrunk(width) if kind == "separate" else None
         inner = width if self.trunk is None else self.trunk.width
-        self.head = nn.Sequential(nn.Linear(inner, inner), nn.Tanh(), nn.Linear(inner, 1))
+        self.head = nn.Sequential(nn.Linear(inner, inner), nn.Tanh(), nn.Linear(inner, 2))
 
     def forward(self, features: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the values of some states.
@@ -33,12 +33,12 @@ class Critic(nn.Module):
             columns: Which token of it. Shape ``(T,)``.
 
         Returns:
-            Values. Shape ``(T,)``.
+            The return from there on, and the credit that the step there will have for itself. Shape ``(T, 2)``.
         """
         features = features.detach()
         if self.trunk is not None:
             features = self.trunk(features.float())
-        return self.head(features[rows, columns].float()).squeeze(-1)  # type: ignore[no-any-return]  # nn.Module is untyped
+        return self.head(features[rows, columns].float())  # type: ignore[no-any-return]  # nn.Module is untyped
 
 
 class CriticTrunk(nn.Module):

@@ -55,13 +55,14 @@ class LabelledRecorder(LiveRecorder, ABC):
         return replace(super().episode(), extra={GOOD_TURNS: list(self.good_turns)})
 
 
-def demonstrate(
+def demonstrate(  # noqa: PLR0913  # the last three are keyword-only
     recorder_class: type[LabelledRecorder],
     env: TextEnvironment,
     tasks: Sequence[Mapping[str, Any]],
     rng: np.random.Generator,
     *,
     max_mistake_rate: float,
+    repeated_mistakes: float = 0.0,
     on_episode: Callable[[], None] | None = None,
 ) -> list[Episode]:
     """Play tasks by the simulator's own solution, with some random admissible actions in between.
@@ -72,6 +73,7 @@ def demonstrate(
         tasks: ``reset`` options, one per episode.
         rng: Draws the mistakes.
         max_mistake_rate: Each episode draws its own rate of random actions from [0, this]; 0 is the expert.
+        repeated_mistakes: Share of the mistakes that do again what was done before in the episode, where that is admissible.
         on_episode: Called after each episode.
     """
     episodes = []
@@ -81,8 +83,14 @@ def demonstrate(
         while not recorder.is_done:
             lost = not recorder.plan
             mistake = lost or rng.random() < rate
-            recorder.step(str(rng.choice(sorted(recorder.commands))) if mistake else recorder.plan[0])
+            recorder.step(_mistake(recorder, rng, repeated_mistakes) if mistake else recorder.plan[0])
         episodes.append(recorder.episode())
         if on_episode is not None:
             on_episode()
     return episodes
+
+
+def _mistake(recorder: LiveRecorder, rng: np.random.Generator, repeated: float) -> str:
+    """Draw an admissible command, with some probability one that was done before."""
+    done = sorted({turn.action for turn in recorder.episode().transitions} & set(recorder.commands)) if repeated else []
+    return str(rng.choice(done if done and rng.random() < repeated else sorted(recorder.commands)))

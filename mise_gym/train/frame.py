@@ -22,9 +22,12 @@ COMMAND_INSTRUCTION: Final = "Answer each message with the next command, and wit
 """Opens a conversation without thoughts; plain text has no instruction, as the warm start shows what to do."""
 WHOLE_ATTEMPT: Final = "the whole attempt was"
 """Ends in a word and not, as the lines of the turns, in a colon: a small model tells the two kinds of question apart by it."""
+AGAIN: Final = "again"
+"""Marks a turn in the hindsight questions that did what an earlier turn had done, and got the same answer."""
 HINDSIGHT_QUESTION: Final = (
     "\n\nThe attempt is over. Looking back, was each action good or bad? Answer with a line for each, which "
     "repeats the action and the beginning of what came back, like this: look : A dark room. : good\n"
+    f"Where the same action had brought the same before, write so: look : A dark room. {AGAIN} : bad\n"
     f"Then say in a last line whether the task was done, like this: {WHOLE_ATTEMPT} good"
 )
 

@@ -54,8 +54,8 @@ def policy_loss(
 
 
 def value_loss(values: Tensor, value_targets: Tensor) -> Tensor:
-    """Return half the mean squared error of the critic; both shapes ``(T,)``."""
-    return 0.5 * mean((values - value_targets) ** 2)
+    """Return half the mean squared error of the critic, its two predictions added up; both shapes ``(T, 2)``."""
+    return 0.5 * mean(((values - value_targets) ** 2).sum(-1))
 
 
 def chosen(logprobs: Tensor, choices: Tensor) -> Tensor:

@@ -190,7 +190,7 @@ class LLMPolicy(nn.Module):
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def values(self, features: Tensor, states: Places) -> Tensor:
-        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T,)``; no gradient reaches the trunk."""
+        """Return the critic's values of some states. Shape ``(B, S, D)`` -> ``(T, 2)``; no gradient reaches the trunk."""
         return self.value_head(features, states.rows, states.columns)  # type: ignore[no-any-return]
 
     @torch.no_grad()

@@ -43,7 +43,7 @@ class Reading:
     reference_kls: Tensor
     """KL(policy || reference) of each decision, or an estimate of it. Shape ``(N,)``."""
     values: Tensor
-    """Shape ``(T,)``."""
+    """What the critic says. Shape ``(T, 2)``."""
     score_logits: Tensor
     """Of the turns. Shape ``(U,)``."""
     belief_logits: Tensor

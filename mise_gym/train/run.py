@@ -180,7 +180,13 @@ class TrainingRun:
             if not path.exists():
                 with self._bar(f"{name} episodes", count) as bar:
                     made = demonstrate(
-                        self.tasks.recorder_class, env, tasks, part_rng, max_mistake_rate=rate, on_episode=bar.update
+                        self.tasks.recorder_class,
+                        env,
+                        tasks,
+                        part_rng,
+                        max_mistake_rate=rate,
+                        repeated_mistakes=config.repeated_mistakes,
+                        on_episode=bar.update,
                     )
                 write_episodes(path, made)
             episodes += read_episodes(path)

@@ -6,7 +6,8 @@ One episode reads::
     Hindsight: ACTION_0 : OBSERVATION_1 : ? newline ACTION_1 : OBSERVATION_2 : ? newline ... the whole attempt was ?
 
 The hindsight questions repeat each action and the beginning of what came back, so that what a turn did stands beside its
-question. With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``;
+question; a turn that did what an earlier one had done, and got the same answer, is marked: ``ACTION : OBSERVATION again : ?``.
+With thinking, an instruction stands before the task, and a turn reads ``> THOUGHT newline Action: ACTION_0 newline``;
 the questions do not repeat thoughts.
 
 For a model with a chat template the same is a conversation: an instruction, the task and the first observation are a message of
@@ -24,7 +25,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from mise_gym.errors import ConfigError
-from mise_gym.train.frame import HINDSIGHT_HEADING, WHOLE_ATTEMPT, ChatTemplate, frame_of
+from mise_gym.train.frame import AGAIN, HINDSIGHT_HEADING, WHOLE_ATTEMPT, ChatTemplate, frame_of
 from mise_gym.train.trie import TokenTrie
 from mise_gym.types import Episode, Transition
 
@@ -152,19 +153,22 @@ class EpisodeText:
         """Return the hindsight questions about an episode: one per turn, and one about the whole attempt."""
         ids = list(self.frame.hindsight)
         slots = []
+        seen = set()
         for turn in turns:
+            what_happened = turn.action, turn.next_observation
             ids += self.encode(f"{self.frame.before_action}{turn.action} :")
             ids += self.encode(" " + " ".join(turn.next_observation.split()))[:RESULT_TOKENS]
-            ids += self.encode(" :")
+            ids += self.encode(f" {AGAIN} :" if what_happened in seen else " :")
             slots.append(len(ids) - 1)
             ids += self.encode("\n")
+            seen.add(what_happened)
         ids += self.encode(f"{self.frame.before_action}{WHOLE_ATTEMPT}")
         return Hindsight(ids, [*slots, len(ids) - 1])
 
 
 def corpus(episodes: Sequence[Episode]) -> list[str]:
     """Return the segments of some episodes as a tokenizer trainer wants to see them."""
-    texts = [HINDSIGHT_HEADING, f" {WHOLE_ATTEMPT}", GOOD, BAD, " :", "\n>"] * len(episodes)
+    texts = [HINDSIGHT_HEADING, f" {WHOLE_ATTEMPT}", f" {AGAIN} :", GOOD, BAD, " :", "\n>"] * len(episodes)
     for episode in episodes:
         texts.append(" " + " ".join(f"{episode.task} {episode.transitions[0].observation}".split()))
         for turn in episode.transitions:

@@ -28,6 +28,8 @@ class WarmStartConfig:
     """Episodes with random mistakes, labelled turn by turn: judging is learnt from all turns, acting from the good ones."""
     max_mistake_rate: float = 0.6
     """Each judge episode draws its rate of random actions from [0, this]."""
+    repeated_mistakes: float = 0.0
+    """Share of these mistakes that do again what was done before: what a policy is tempted to where it was good once."""
     epochs: int = 4
     """Passes over all episodes; 0 skips the warm start."""
     own_episodes: int = 0
@@ -51,7 +53,7 @@ class WarmStartConfig:
         """Check ranges."""
         numbers = [field.name for field in fields(self) if not isinstance(getattr(self, field.name), str)]
         check_ranges("warm_start", self, *numbers)
-        check_ranges("warm_start", self, "max_mistake_rate", most=1)
+        check_ranges("warm_start", self, "max_mistake_rate", "repeated_mistakes", most=1)
         check_ranges("warm_start", self, "batch_episodes", least=1)
 
 

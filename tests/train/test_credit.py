@@ -72,14 +72,17 @@ def test_token_advantages_worked_out_by_hand() -> None:
 
 def test_a_critics_credit_is_gae_normalised_over_all_episodes() -> None:
     steps = [Steps.of(trace_of([0], [0]), "turn"), Steps.of(trace_of([0]), "turn")]
-    rewards, values = [np.array([0.0, 1.0]), np.array([0.5])], [np.array([0.2, 0.4]), np.array([0.3])]
+    rewards, values = [np.array([0.0, 1.0]), np.array([0.5])], [np.array([[0.2, 0.1], [0.4, -0.2]]), np.array([[0.3, 0.6]])]
     known = [np.array([0.0, -0.25]), np.array([0.5])]
 
     credit = critic_credit(rewards, values, known, steps, gamma=0.9, gae_lambda=0.8)
 
-    raw = np.concatenate([gae(r, v, gamma=0.9, gae_lambda=0.8)[0] + k for r, v, k in zip(rewards, values, known, strict=True)])
+    own = [np.array([-0.1, -0.05]), np.array([-0.1])]  # known less what was expected of it
+    raw = np.concatenate(
+        [gae(r, v[:, 0], gamma=0.9, gae_lambda=0.8)[0] + k for r, v, k in zip(rewards, values, own, strict=True)]
+    )
     assert np.concatenate(credit.advantages) == pytest.approx((raw - raw.mean()) / raw.std(), abs=1e-6)
-    assert credit.value_targets[1].tolist() == [0.5]
+    assert credit.value_targets[1].tolist() == [[0.5, 0.5]]
 
 
 def test_groups_are_formed_in_a_row_and_do_not_see_each_other() -> None:
@@ -96,7 +99,7 @@ def test_per_turn_rewards_make_per_turn_credit_in_a_group() -> None:
     credit = group_credit(rewards, known, group_size=2, baseline="rloo", gamma=1.0)
 
     assert [part.tolist() for part in credit.advantages] == [[1.0, 0.25], [-1.0, 0.0]]
-    assert [part.tolist() for part in credit.value_targets] == [[1.5, 0.5], [0.5, 0.5]]
+    assert [part.tolist() for part in credit.value_targets] == [[[1.5, 0.0], [0.5, 0.25]], [[0.5, 0.0], [0.5, 0.0]]]
 
 
 def test_all_steps_of_a_turn_can_be_given_what_the_turn_has() -> None:
@@ -109,8 +112,9 @@ def test_all_steps_of_a_turn_can_be_given_what_the_turn_has() -> None:
 def test_explained_variance_is_one_for_a_perfect_critic_and_negative_for_a_misleading_one(
     values: list[float], share: float
 ) -> None:
-    assert explained_variance([np.array(values)], [np.array([1.0, 3.0])]) == pytest.approx(share)
+    told = [np.stack([values, [5.0, -5.0]], -1)]  # what it says of a step's own credit does not count
+    assert explained_variance(told, [np.array([[1.0, 0.0], [3.0, 0.0]])]) == pytest.approx(share)
 
 
 def test_explained_variance_of_returns_that_are_all_equal_is_zero() -> None:
-    assert explained_variance([np.array([1.0, 2.0])], [np.array([0.5, 0.5])]) == 0.0
+    assert explained_variance([np.array([[1.0, 0.0], [2.0, 0.0]])], [np.array([[0.5, 0.0], [0.5, 0.0]])]) == 0.0

@@ -1,6 +1,7 @@
 """Expert episodes win, mistaken ones are labelled turn by turn, and the warm start learns from both."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,22 @@ def test_the_same_generator_makes_the_same_mistakes(env: gym.Env[str, str]) -> N
     first, second = (demonstrate(GameRecorder, env, TASKS, np.random.default_rng(7), max_mistake_rate=1) for _ in range(2))
 
     assert first == second
+
+
+def repeats(episodes: Sequence[Episode]) -> float:
+    """Return the share of turns that do what was done before in their episode."""
+    again = [turn.action in [t.action for t in e.transitions[:n]] for e in episodes for n, turn in enumerate(e.transitions)]
+    return float(np.mean(again))
+
+
+@pytest.mark.integration
+def test_mistakes_can_be_made_to_repeat_what_was_done_before(env: gym.Env[str, str]) -> None:
+    at_random, again = (
+        demonstrate(GameRecorder, env, TASKS * 4, np.random.default_rng(0), max_mistake_rate=1, repeated_mistakes=share)
+        for share in (0, 1)
+    )
+
+    assert repeats(again) > 2 * repeats(at_random)
 
 
 @pytest.mark.integration
@@ -139,6 +156,26 @@ def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: R
     good = np.concatenate([episode.extra[GOOD_TURNS] for episode in episodes])
     assert scores[good].mean() > scores[~good].mean() + 0.5
     assert distance_of_beliefs(policy, episodes) < 0.9 * before
+
+
+@pytest.mark.parametrize("only_judged", [True, False])
+def test_episodes_that_are_only_judged_teach_neither_acting_nor_the_outcome(
+    policy: LLMPolicy, rollout: Rollout, only_judged: bool
+) -> None:
+    episodes = [replace(e, extra={GOOD_TURNS: [1] * len(e)}) for e in rollout.episodes]
+
+    def losses_with(episodes: list[Episode]) -> list[dict[str, float]]:
+        losses: list[dict[str, float]] = []
+        parts = ([], episodes) if only_judged else (episodes, [])
+        config = WarmStartConfig(epochs=2, batch_episodes=1000)
+        learner, rng = copy.deepcopy(policy), np.random.default_rng(0)
+        warm_start(learner, parts[0], config, rng, lambda done, total, loss: losses.append(loss), only_judged=parts[1])
+        return losses
+
+    losses = losses_with(episodes)
+
+    assert [loss["warm_start/act_loss"] == 0 for loss in losses] == [only_judged] * 2
+    assert (losses == losses_with([replace(e, progress=0.25) for e in episodes])) == only_judged
 
 
 def test_no_epochs_leave_the_model_as_it_is(policy: LLMPolicy, rollout: Rollout) -> None:

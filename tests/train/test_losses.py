@@ -95,8 +95,10 @@ def test_approx_kl_averages_to_the_exact_kl() -> None:
     assert expected == pytest.approx(float(kl_divergence(old, new)), rel=1e-5)
 
 
-def test_value_loss_is_half_the_mean_squared_error() -> None:
-    assert value_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])) == 0.5 * (1 + 4) / 2
+def test_value_loss_is_half_the_mean_squared_error_of_both_predictions() -> None:
+    values, value_targets = torch.tensor([[1.0, 0.5], [2.0, 3.0]]), torch.tensor([[0.0, 0.5], [4.0, 0.0]])
+
+    assert value_loss(values, value_targets) == 0.5 * (1 + 4 + 9) / 2
 
 
 def test_entropy_agrees_with_torch_and_ignores_padding() -> None:

@@ -147,7 +147,20 @@ def test_a_hindsight_reward_is_credit_for_its_own_turn_or_a_reward_like_any_othe
     gains = np.subtract(turn_logprobs(policy, rollout, 1), before)
     assert gains[-1] > 0
     assert (gains[:-1].sum() > 0) == earlier_turns_too
-    assert (losses["train/value_loss"] > 0) == earlier_turns_too  # the critic foresees rewards, not credit
+    targets = [1.0] * turns if earlier_turns_too else [1.0]  # of the return, or of the last turn's own credit
+    assert losses["train/value_loss"] == pytest.approx(0.5 * sum(targets) / sum(map(len, rollout.episodes)))
+
+
+def test_credit_that_the_critic_expected_changes_nothing(policy: LLMPolicy, rollout: Rollout) -> None:
+    expect_nothing(policy)
+    policy.value_head.head[-1].bias.data[1] = 1.0
+    rewards = [replace(r, step_rewards=(1.0,) * len(r.step_rewards)) for r in pay_nothing(rollout)]
+    before = turn_logprobs(policy, rollout, 1)
+
+    losses = update(policy, rollout, rewards, learning_rate=1e-3)
+
+    assert turn_logprobs(policy, rollout, 1) == pytest.approx(before, abs=1e-5)
+    assert losses["train/value_loss"] == pytest.approx(0, abs=1e-12)
 
 
 def test_an_episode_that_paid_less_than_the_others_becomes_less_likely(policy: LLMPolicy, rollout: Rollout) -> None:
@@ -334,7 +347,8 @@ def test_token_advantages_read_the_critic_at_every_choice(policy: LLMPolicy, rol
     losses = update(policy, rollout, rewards, advantages="token")
 
     assert len(values) > sum(len(episode) for episode in rollout.episodes)
-    assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean((values.numpy() - left_to_pay) ** 2), rel=1e-4)
+    errors = values.numpy() - np.stack([left_to_pay, np.zeros(len(values))], -1)
+    assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean((errors**2).sum(-1)), rel=1e-4)
 
 
 def test_a_group_baseline_weighs_every_choice_by_what_its_episode_paid_beyond_the_others(policy: LLMPolicy) -> None:

@@ -73,15 +73,15 @@ def expected_rewards(policy: LLMPolicy, rollout: Rollout) -> np.ndarray:
 
 
 def expected_targets(policy: LLMPolicy, rollout: Rollout, credit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return values, normalised advantages and value targets. Shape ``(3,)`` each."""
+    """Return values, normalised advantages and value targets. Shapes ``(3, 2)``, ``(3,)`` and ``(3, 2)``."""
     paid = expected_rewards(policy, rollout)
     known = np.zeros(3) if credit == "return" else paid - [0.0, 0.0, HALF_RIGHT]
     with torch.no_grad():
         features = hidden_states(policy, rollout)[rollout.traces[0].value_positions]
-        values = policy.value_head.head(features).squeeze(-1).double().numpy()
-    advantages, value_targets = gae(paid - known, values, gamma=GAMMA, gae_lambda=GAE_LAMBDA)
-    advantages = advantages + known
-    return values, (advantages - advantages.mean()) / advantages.std(), value_targets
+        values = policy.value_head.head(features).double().numpy()
+    advantages, returns = gae(paid - known, values[:, 0], gamma=GAMMA, gae_lambda=GAE_LAMBDA)
+    advantages = advantages + known - values[:, 1]
+    return values, (advantages - advantages.mean()) / advantages.std(), np.stack([returns, known], -1)
 
 
 def losses_of(
@@ -116,7 +116,7 @@ def test_hop_4_the_critic_is_held_against_what_is_a_reward(
 
     losses = losses_of(policy, rollout, rewards, credit)
 
-    assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean((values - value_targets) ** 2), rel=1e-4)
+    assert losses["train/value_loss"] == pytest.approx(0.5 * np.mean(((values - value_targets) ** 2).sum(-1)), rel=1e-4)
 
 
 @pytest.mark.parametrize("credit", get_args(HindsightCredit))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -25,6 +25,7 @@ from mise_gym.train.checkpoint import check_folder
 from mise_gym.train.config import EvaluationConfig, TrainConfig
 from mise_gym.train.metrics import MetricsFile
 from mise_gym.train.run import TrainingRun
+from mise_gym.train.warm_start import warm_start
 from mise_gym.trajectories import read_episodes
 from mise_gym.types import Episode
 from tests.train.test_model import write_qwen
@@ -178,9 +179,20 @@ def test_heldout_episodes_are_of_the_valid_split_with_a_self_evaluation(finished
     assert all(0 <= each["belief"] <= 1 for each in said)
 
 
-def test_the_warm_start_goes_on_with_episodes_that_the_policy_played(tmp_path: Path) -> None:
+@pytest.mark.parametrize("teach", ["everything", "judging"])
+def test_the_warm_start_goes_on_with_episodes_that_the_policy_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Literal["everything", "judging"]
+) -> None:
+    rounds = []
+
+    def watched(policy: Any, episodes: Any, *more: Any) -> int:
+        rounds.append((len(episodes), len(more[-1])))
+        return warm_start(policy, episodes, *more)
+
+    monkeypatch.setattr("mise_gym.train.run.warm_start", watched)
     config = tiny_run(tmp_path, reward="sft")
-    config = replace(config, warm_start=replace(config.warm_start, own_episodes=5, own_epochs=3, batch_episodes=4))
+    settings = replace(config.warm_start, own_episodes=5, own_epochs=3, own_teach=teach, batch_episodes=4)
+    config = replace(config, warm_start=settings)
 
     run(config)
 
@@ -190,6 +202,7 @@ def test_the_warm_start_goes_on_with_episodes_that_the_policy_played(tmp_path: P
     assert all(len(episode.extra["good_turns"]) == len(episode) for episode in own)
     updates = [record["step"] for record in MetricsFile(tmp_path / "metrics.jsonl").read() if record["stage"] == "warm_start"]
     assert updates == [2, 2 + 9]  # one pass over 6 episodes, three over 11
+    assert rounds == [(6, 0), (11, 0) if teach == "everything" else (6, 5)]
 
 
 def test_training_changes_the_model(finished: Path) -> None:

@@ -79,6 +79,16 @@ def test_a_slot_stands_behind_each_action_with_what_came_back_and_behind_the_who
     ]
 
 
+def test_what_had_happened_before_is_marked_and_another_answer_to_the_same_is_not(text: EpisodeText) -> None:
+    turns = [turn("wait", "Time passes."), turn("wait", "It rains."), turn("look", "It rains."), turn("wait", "Time passes.")]
+
+    hindsight = text.hindsight(turns)
+
+    lines = text.tokenizer.decode(hindsight.ids).splitlines()[2:6]
+    assert lines == [" wait : Time passes. :", " wait : It rains. :", " look : It rains. :", " wait : Time passes. again :"]
+    assert {hindsight.ids[slot] for slot in hindsight.slots[:-1]} == {text.encode(" :")[-1]}
+
+
 def test_a_slot_repeats_the_beginning_of_a_long_answer_only(text: EpisodeText) -> None:
     hindsight = text.hindsight([turn("wait", "abcdefghij" * 100)])
 
