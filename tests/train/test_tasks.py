@@ -1,6 +1,7 @@
 """Every environment that one can train on: its tasks, its expert, its labels, and a whole run."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,22 @@ def test_the_policy_chooses_among_commands_that_the_environment_understands(task
     for command in commands[:5]:
         env.reset(options=tasks.options("train")[0])
         assert env.step(command)[-1]["valid_action"], command
+
+
+@pytest.mark.integration
+def test_in_scienceworld_commands_are_offered_by_their_form() -> None:
+    config = config_of("scienceworld")
+    options = {"task": "find-non-living-thing", "variation": 33}  # in the bedroom
+
+    def offered(*forms: str) -> list[str]:
+        env = task_set(replace(config, scienceworld=replace(config.scienceworld, commands=forms))).make_env("sparse")
+        commands = list(env.reset(options=options)[1]["admissible_commands"])
+        env.close()
+        return commands
+
+    everything = offered()
+    assert offered("open *", "look around") == [each for each in everything if each.startswith("open ") or each == "look around"]
+    assert offered("look") == everything  # no command is just that, and a policy needs something to choose from
 
 
 class TestInTheShop:
