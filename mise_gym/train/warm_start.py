@@ -87,7 +87,8 @@ def warm_start(
         config: Epochs and weights.
         rng: Shuffles the batches.
         on_update: Called with the number of updates done, their total, and the losses.
-        only_judged: More labelled episodes: only their turns' labels are learnt, no acting and no outcome.
+        only_judged: More labelled episodes. The labels of their turns are learnt, and their text as text; no turn is imitated for
+            being good, and no outcome is learnt.
 
     Returns:
         How many updates there were.
