@@ -223,7 +223,9 @@ def test_hindsight_questions_are_about_actions_and_what_they_brought_and_not_abo
         ids = with_hindsight(policy, episode, trace).ids[len(trace.ids) :]
         seen = [" ".join(turn.next_observation.split()) for turn in episode.transitions]
         results = [policy.text.decode(policy.text.encode(f" {observation}")[:RESULT_TOKENS]) for observation in seen]
-        asked = "".join(f" {turn.action} :{result} :\n" for turn, result in zip(episode.transitions, results, strict=True))
+        turns = [(turn.action, turn.next_observation) for turn in episode.transitions]
+        marks = [" again" if what_happened in turns[:number] else "" for number, what_happened in enumerate(turns)]
+        asked = "".join(f" {turn[0]} :{result}{mark} :\n" for turn, result, mark in zip(turns, results, marks, strict=True))
         assert policy.text.decode(ids) == f"\nHindsight:\n{asked} {WHOLE_ATTEMPT}"
 
 
