@@ -2,13 +2,16 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 CriticKind = Literal["detached", "separate"]
 
 
 class Critic(nn.Module):
-    """A small network on *detached* features.
+    """A small network on *detached* features, with two answers: the return, and the credit that a step will have for itself.
+
+    The second begins at 0, and stays there exactly where no step has credit of its own.
 
     Through a shared trunk the early, wild gradients of a critic destroy the policy (``docs/decisions/0003-trainer.md``).
 
@@ -23,6 +26,9 @@ class Critic(nn.Module):
         self.trunk = CriticTrunk(width) if kind == "separate" else None
         inner = width if self.trunk is None else self.trunk.width
         self.head = nn.Sequential(nn.Linear(inner, inner), nn.Tanh(), nn.Linear(inner, 2))
+        with torch.no_grad():
+            for weights in self.head[-1].parameters():
+                weights[1].zero_()
 
     def forward(self, features: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the values of some states.

@@ -27,7 +27,7 @@ AGAIN: Final = "again"
 HINDSIGHT_QUESTION: Final = (
     "\n\nThe attempt is over. Looking back, was each action good or bad? Answer with a line for each, which "
     "repeats the action and the beginning of what came back, like this: look : A dark room. : good\n"
-    f"Where the same action had brought the same before, write so: look : A dark room. {AGAIN} : bad\n"
+    f"A line about what had happened before in the same way says so: look : A dark room. {AGAIN} :\n"
     f"Then say in a last line whether the task was done, like this: {WHOLE_ATTEMPT} good"
 )
 

@@ -13,12 +13,13 @@ from mise_gym.errors import ConfigError
 from mise_gym.rewards.base import JudgeStatus, RewardBreakdown
 from mise_gym.train.batch import Batch, to_batch, with_hindsight
 from mise_gym.train.credit import Steps
+from mise_gym.train.critic import CriticKind
 from mise_gym.train.losses import reference_kl
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.ppo import JudgeRole, PPOConfig, PPOLearner
 from mise_gym.train.reading import read, read_anchor, read_logprobs
 from mise_gym.train.rollout import Rollout, collect
-from tests.train.conftest import play
+from tests.train.conftest import MakePolicy, play
 from tests.train.pantry import Pantry
 
 ONLY_POLICY = PPOConfig(
@@ -149,6 +150,26 @@ def test_a_hindsight_reward_is_credit_for_its_own_turn_or_a_reward_like_any_othe
     assert (gains[:-1].sum() > 0) == earlier_turns_too
     targets = [1.0] * turns if earlier_turns_too else [1.0]  # of the return, or of the last turn's own credit
     assert losses["train/value_loss"] == pytest.approx(0.5 * sum(targets) / sum(map(len, rollout.episodes)))
+
+
+@pytest.mark.parametrize("critic", ["detached", "separate"])
+def test_where_no_step_has_credit_of_its_own_the_critic_expects_exactly_none(
+    make_policy: MakePolicy, rollout: Rollout, critic: CriticKind
+) -> None:
+    policy = make_policy(0, critic=critic)
+    batch = whole_batch(policy, rollout)
+
+    def expected() -> torch.Tensor:
+        with torch.no_grad():
+            return policy.values(policy.features(batch.ids), batch.states).T
+
+    _, before = expected()
+    update(policy, rollout, pay(*([0.5] * len(episode) for episode in rollout.episodes)), vf_coef=1.0, num_epochs=3)
+    returns, after = expected()
+
+    assert not before.any()
+    assert not after.any()
+    assert returns.std() > 0
 
 
 def test_credit_that_the_critic_expected_changes_nothing(policy: LLMPolicy, rollout: Rollout) -> None:
