@@ -93,13 +93,23 @@ class Suite:
         return from_mapping(settings | {"run_dir": self.folder / environment / f"seed-{seed}" / arm, "seed": seed})
 
 
-def load_suite(path: Path, *, folder: Path | None = None) -> Suite:
-    """Read a suite from a TOML file.
+def load_suite(
+    path: Path,
+    *,
+    folder: Path | None = None,
+    arms: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    environments: Sequence[str] | None = None,
+) -> Suite:
+    """Read a suite, or a part of it, from a TOML file.
 
     Args:
         path: The file: ``folder``, ``arms``, ``seeds``, a table ``settings``, one table ``environments.NAME`` each, with the
             settings of ``mise-gym train``, and tables ``variants.NAME`` for arms with settings of their own.
         folder: Where the runs go instead of where the file says.
+        arms: The arms instead of the file's; variants of others are left out.
+        seeds: The seeds instead of the file's.
+        environments: Names of those of the file's environments that are run; all by default.
 
     Raises:
         ConfigError: The file cannot be read, a value is missing or wrong.
@@ -115,14 +125,23 @@ def load_suite(path: Path, *, folder: Path | None = None) -> Suite:
     missing = [name for name in ("arms", "seeds", "environments") if name not in table]
     if missing:
         raise ConfigError(f"{str(path)!r} does not say {' and '.join(missing)}. See examples/ablation_small.toml.")
+    chosen = tuple(arms or table["arms"])
+    left_out = [arm for arm in table["arms"] if arm not in chosen]
     return Suite(
         folder=folder or Path(table.get("folder", f"runs/{path.stem}")),
-        arms=tuple(table["arms"]),
-        seeds=_whole_numbers(table["seeds"]),
-        environments=table["environments"],
+        arms=chosen,
+        seeds=_whole_numbers(seeds or table["seeds"]),
+        environments=_chosen(table["environments"], environments),
         settings=table.get("settings", {}),
-        variants=table.get("variants", {}),
+        variants={arm: changes for arm, changes in table.get("variants", {}).items() if arm not in left_out},
     )
+
+
+def _chosen(known: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    for name in names or ():
+        if name not in known:
+            raise unknown_name("environment of the suite", name, list(known))
+    return {name: known[name] for name in names or known}
 
 
 def _whole_numbers(values: Sequence[Any]) -> tuple[int, ...]:

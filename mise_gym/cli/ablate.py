@@ -2,8 +2,9 @@
 
 import argparse
 import logging
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", type=Path, metavar="SUITE", help="TOML file: what to run, such as examples/ablation_small.toml")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: %(default)s)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the runs go, instead of where the file says")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="these arms instead of the file's")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="these seeds instead of the file's")
+    parser.add_argument("--environments", nargs="+", metavar="NAME", help="only these environments of the file")
     parser.add_argument("--dry-run", action="store_true", help="show what is left to do and about how long it will take")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -42,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     if arguments.jobs < 1:
         raise ConfigError(f"--jobs is {arguments.jobs}; it must be at least 1.")
-    suite = load_suite(arguments.suite, folder=arguments.folder)
+    parts = {name: getattr(arguments, name) for name in ("arms", "seeds", "environments") if getattr(arguments, name)}
+    suite = load_suite(arguments.suite, folder=arguments.folder, **parts)
     states = [read_state(job) for job in suite.jobs()]
     if arguments.dry_run:
         print(_plan(suite, states, arguments.jobs))
@@ -51,10 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
         with _bar(states, quiet=arguments.quiet) as on_look:
             run_suite(suite, jobs=arguments.jobs, on_look=on_look)
     finally:  # also of what was finished before an interruption
-        page = write_results(suite, [read_state(job) for job in suite.jobs()], f"mise-gym ablate {arguments.suite}")
+        page = write_results(suite, [read_state(job) for job in suite.jobs()], _command(arguments.suite, parts))
     print(page.read_text(encoding="utf-8"))
     print(f"Written to {page}; pictures and metrics are beside it.")
     return 0
+
+
+def _command(suite: Path, parts: Mapping[str, Sequence[str | int]]) -> str:
+    """Return what was asked for, as it would be typed."""
+    words = ["mise-gym", "ablate", str(suite)]
+    for name, values in parts.items():
+        words += [f"--{name}", *map(str, values)]
+    return shlex.join(words)
 
 
 def _plan(suite: "Suite", states: Sequence["RunState"], jobs: int) -> str:

@@ -119,6 +119,14 @@ def test_a_second_call_only_reads(copied: Path, capsys: pytest.CaptureFixture[st
     assert "Written to" in capsys.readouterr().out
 
 
+def test_the_page_of_a_part_says_which_part_it_is(copied: Path) -> None:
+    assert main(words(copied, "--arms", "sparse")) == 0
+
+    page = (copied / "results.md").read_text()
+    assert "suite.toml --arms sparse`" in page
+    assert "2 of 2 runs are finished" in page
+
+
 def test_a_dry_run_tells_what_is_left_and_does_nothing(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run_folder(copied, "mise"))
 

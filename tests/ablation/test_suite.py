@@ -115,6 +115,43 @@ def test_the_folder_of_the_command_line_wins(tmp_path: Path) -> None:
     assert load_suite(EXAMPLES[0], folder=tmp_path).jobs()[0].config.run_dir.is_relative_to(tmp_path)
 
 
+@pytest.fixture
+def two_kitchens(tmp_path: Path) -> Path:
+    path = tmp_path / "suite.toml"
+    path.write_text(
+        'arms = ["sparse", "mise"]\nseeds = [1, 2]\n[variants.mise]\nw_hindsight = 3\n'
+        '[environments.small]\nenv = "ftwp"\n[environments.large]\nenv = "ftwp"\n'
+    )
+    return path
+
+
+def test_a_part_of_a_suite_has_the_settings_of_the_whole(two_kitchens: Path) -> None:
+    part = load_suite(two_kitchens, arms=["mise", "dense"], seeds=[7], environments=["large"])
+
+    runs = [(job.environment, job.seed, job.arm, job.config.w_hindsight) for job in part.jobs()]
+
+    assert runs == [("large", 7, "sft", 1.0), ("large", 7, "mise", 3.0), ("large", 7, "dense", 1.0)]
+
+
+def test_variants_of_arms_that_are_left_out_are_left_out(two_kitchens: Path) -> None:
+    assert [job.arm for job in load_suite(two_kitchens, arms=["sparse"], seeds=[1], environments=["small"]).jobs()] == [
+        "sft",
+        "sparse",
+    ]
+
+
+def test_an_environment_that_the_file_does_not_have_is_named(two_kitchens: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"named 'larg'\. Did you mean 'large'"):
+        load_suite(two_kitchens, environments=["larg"])
+
+
+def test_the_command_line_chooses_a_part(two_kitchens: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", str(two_kitchens), "--dry-run", "--arms", "mise", "--seeds", "8", "9", "--environments", "small"]) == 0
+
+    lines = [line.split()[:4] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert lines == [["small", "seed", seed, arm] for seed in ("8", "9") for arm in ("sft", "mise")]
+
+
 def test_no_runs_at_a_time_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", str(EXAMPLES[0]), "--jobs", "0"]) == 2
     assert "--jobs is 0; it must be at least 1." in capsys.readouterr().err
