@@ -161,6 +161,11 @@ class TrainConfig:
         check_ranges("", self, "max_observation_tokens", least=2)
         check_ranges("", self, "max_action_tokens", least=1)
         self._check_generator()
+        if self.warm_start.muon_learning_rate is not None and (self.lora.is_used or self.model_config.is_sharded):
+            raise ConfigError(
+                "warm_start.muon_learning_rate is given, and Muon works on whole weights only. Leave it out, or do without "
+                "lora.rank and model_config.sharding."
+            )
         wanted = (self.warm_start.expert_episodes, self.warm_start.judge_episodes, self.warm_start.own_episodes)
         if max(wanted) > self.games.train:
             raise ConfigError(

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mise_gym.errors import ConfigError
 from mise_gym.llm.batching import pad
 from mise_gym.train.demonstrations import GOOD_TURNS
 from mise_gym.train.distributed import total
 from mise_gym.train.policy import LLMPolicy, Places
 from mise_gym.train.ranges import check_ranges
-from mise_gym.train.sharding import passes_of, reduce_gradients
+from mise_gym.train.sharding import blocks_of, passes_of, reduce_gradients
 from mise_gym.types import Episode
 
 
@@ -41,7 +42,10 @@ class WarmStartConfig:
     """What its own episodes are for: the same as the others, or only judging turns. Then acting stays what the expert taught, and
     whether an attempt as a whole will do is left to r^C, which needs no labels."""
     learning_rate: float = 3e-3
-    """Peak of a linear warm-up and cosine decay."""
+    """Peak of a linear warm-up and cosine decay, of AdamW."""
+    muon_learning_rate: float | None = None
+    """The same of Muon, for the matrices inside the blocks; none leaves these to AdamW, too. Needs torch 2.9, and whole weights:
+    no adapter, no shards."""
     batch_episodes: int = 8
     """Episodes per update."""
     judge_coef: float = 0.3
@@ -97,19 +101,37 @@ def warm_start(
     examples += [_example(policy, episode).only_judged() for episode in only_judged]
     updates_per_epoch = math.ceil(len(examples) / config.batch_episodes)
     total = config.epochs * updates_per_epoch
-    optimizer = torch.optim.AdamW(policy.trained_weights, lr=config.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total))
+    optimizers = _optimizers(policy, config)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, total)) for optimizer in optimizers]
     for done in range(total):
         if done % updates_per_epoch == 0:
             order = rng.permutation(len(examples))
         start = done % updates_per_epoch * config.batch_episodes
-        optimizer.zero_grad(set_to_none=True)
+        policy.zero_grad(set_to_none=True)
         losses = _add_gradients(policy, [examples[row] for row in order[start : start + config.batch_episodes]], config)
         reduce_gradients(policy, 1.0)
-        optimizer.step()
-        schedule.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         on_update(done + 1, total, {f"warm_start/{name}_loss": value for name, value in losses.items()})
     return total
+
+
+def _optimizers(policy: LLMPolicy, config: WarmStartConfig) -> list[torch.optim.Optimizer]:
+    """Return AdamW for all weights, or Muon for the matrices inside the blocks and AdamW for the rest (Jordan et al., 2024)."""
+    rate, weights = config.muon_learning_rate, policy.trained_weights
+    if rate is None:
+        return [torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=0.01)]
+    if not hasattr(torch.optim, "Muon"):
+        raise ConfigError(
+            f"warm_start.muon_learning_rate needs torch 2.9, and this is {torch.__version__}. Leave it out, or upgrade."
+        )
+    inside = {id(each) for block in blocks_of(policy.model) for each in block.parameters() if each.ndim == 2}
+    matrices, rest = [each for each in weights if id(each) in inside], [each for each in weights if id(each) not in inside]
+    return [
+        torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=0.01),
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+    ]
 
 
 def _schedule(done: int, total: int) -> float:

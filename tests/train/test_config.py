@@ -91,6 +91,7 @@ def test_a_whole_number_is_taken_where_a_fraction_may_stand() -> None:
         ("warm_start.expert_episodes", -1, "at least 0"),
         ("warm_start.max_mistake_rate", 1.5, "from 0 to 1"),
         ("warm_start.learning_rate", float("inf"), "at least 0"),
+        ("warm_start.muon_learning_rate", -0.01, "at least 0"),
         ("ppo.iterations", -1, "at least 0"),
         ("ppo.num_envs", 0, "at least 1"),
         ("ppo.episodes_per_iteration", 0, "at least 1"),
@@ -134,6 +135,12 @@ def test_options_that_contradict_each_other_are_refused_with_a_way_out(settings:
 def test_a_warm_start_that_wants_more_games_than_there_are_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"wants 9 expert, 5 judge and 0 own episodes.* only 8 training games"):
         TrainConfig(games=GamesConfig(train=8), warm_start=WarmStartConfig(expert_episodes=9, judge_episodes=5))
+
+
+@pytest.mark.parametrize("settings", [{"lora": {"rank": 4}}, {"model_config": {"sharding": "fsdp"}}])
+def test_muon_is_refused_where_weights_are_not_whole(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"Muon works on whole weights only\. Leave it out"):
+        from_mapping({"warm_start": {"muon_learning_rate": 0.01}, **settings})
 
 
 def test_heads_that_do_not_share_the_width_are_refused() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
+from mise_gym.errors import ConfigError
 from mise_gym.train.demonstrations import GOOD_TURNS, LabelledRecorder, demonstrate
 from mise_gym.train.policy import LLMPolicy
 from mise_gym.train.rollout import Rollout
@@ -140,13 +142,14 @@ def distance_of_beliefs(policy: LLMPolicy, episodes: list[Episode]) -> float:
     return float(np.mean([abs((said.belief or 0.0) - episode.progress) for said, episode in pairs]))
 
 
-def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: Rollout) -> None:
+@pytest.mark.parametrize("muon", [None, 3e-2])
+def test_the_warm_start_learns_to_act_and_to_judge(policy: LLMPolicy, rollout: Rollout, muon: float | None) -> None:
     episodes = [
         replace(e, extra={GOOD_TURNS: [turn.action.startswith("take") for turn in e.transitions]}) for e in rollout.episodes
     ]
     losses: list[dict[str, float]] = []
     before = distance_of_beliefs(policy, episodes)
-    config = WarmStartConfig(epochs=30, learning_rate=1e-2, batch_episodes=1000)
+    config = WarmStartConfig(epochs=30, learning_rate=1e-2, muon_learning_rate=muon, batch_episodes=1000)
 
     warm_start(policy, episodes, config, np.random.default_rng(0), lambda done, total, loss: losses.append(loss))
 
@@ -176,6 +179,25 @@ def test_episodes_that_are_only_judged_teach_neither_acting_nor_the_outcome(
 
     assert [loss["warm_start/act_loss"] == 0 for loss in losses] == [only_judged] * 2
     assert (losses == losses_with([replace(e, progress=0.25) for e in episodes])) == only_judged
+
+
+def test_muon_moves_the_matrices_inside_the_blocks_and_nothing_else(policy: LLMPolicy, rollout: Rollout) -> None:
+    episodes = [replace(e, extra={GOOD_TURNS: [1] * len(e)}) for e in rollout.episodes]
+    before = {name: weights.detach().clone() for name, weights in policy.model.named_parameters()}
+    config = WarmStartConfig(epochs=1, learning_rate=0.0, muon_learning_rate=1e-2, batch_episodes=1000)
+
+    warm_start(policy, episodes, config, np.random.default_rng(0), lambda *_: None)
+
+    moved = {name for name, weights in policy.model.named_parameters() if not torch.equal(weights, before[name])}
+    assert moved == {name for name, weights in before.items() if ".layers." in name and weights.ndim == 2}
+
+
+def test_an_old_torch_without_muon_is_said(policy: LLMPolicy, rollout: Rollout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    episodes = [replace(e, extra={GOOD_TURNS: [1] * len(e)}) for e in rollout.episodes]
+
+    with pytest.raises(ConfigError, match=r"muon_learning_rate needs torch 2\.9"):
+        warm_start(policy, episodes, WarmStartConfig(muon_learning_rate=0.01), np.random.default_rng(0), lambda *_: None)
 
 
 def test_no_epochs_leave_the_model_as_it_is(policy: LLMPolicy, rollout: Rollout) -> None:
